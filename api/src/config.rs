@@ -1,0 +1,168 @@
+//! The section `[api]` of the configuration.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fanfare_nats::{AppName, Problem};
+use serde::{Deserialize, Serialize};
+
+/// What an operator may choose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port by number; port 0 lets the system choose.
+    pub listen: String,
+    /// Serve without keys on an address that others can reach.
+    pub insecure_no_auth: bool,
+    /// The apps a device may name; without this list, any valid name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apps: Option<Vec<String>>,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Requests served at once; more are told to come again.
+    pub max_in_flight: usize,
+    /// Connections held at once; more wait in the system's queue.
+    pub max_connections: usize,
+    /// The longest a request may take, in seconds.
+    pub timeout_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8480".to_owned(),
+            insecure_no_auth: false,
+            apps: None,
+            max_body_bytes: 64 * 1024,
+            max_in_flight: 1024,
+            max_connections: 4096,
+            timeout_s: 10,
+        }
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with this section; the keys are relative to it.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        match self.address() {
+            Err(message) => problems.push(Problem::new("listen", message)),
+            Ok(address) if !self.may_listen(address) => {
+                problems.push(Problem::new("listen", unprotected(address)));
+            }
+            Ok(_) => {}
+        }
+        for (n, app) in self.apps.iter().flatten().enumerate() {
+            if let Err(error) = AppName::parse(app) {
+                problems.push(Problem::new(format!("apps[{n}]"), error.to_string()));
+            }
+        }
+        let mut within = |key: &str, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                problems.push(Problem::new(key, format!("must be {least} to {most}")));
+            }
+        };
+        let wide = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+        // Above it stands the broker's largest message, 1 MiB by default.
+        within(
+            "max_body_bytes",
+            wide(self.max_body_bytes),
+            1024,
+            512 * 1024,
+        );
+        within("max_in_flight", wide(self.max_in_flight), 1, 65_536);
+        within("max_connections", wide(self.max_connections), 1, 65_536);
+        // Reading a body may take 5 s, the broker 4 s: a shorter limit would hide which it was.
+        within("timeout_s", self.timeout_s, 10, 120);
+        problems
+    }
+
+    /// Where to listen, or what is wrong with the text.
+    pub(crate) fn address(&self) -> Result<SocketAddr, String> {
+        self.listen
+            .parse()
+            .map_err(|_| "is no address: write it by number, for example 127.0.0.1:8480".to_owned())
+    }
+
+    /// Whether serving without keys on this address was meant.
+    pub(crate) fn may_listen(&self, address: SocketAddr) -> bool {
+        address.ip().to_canonical().is_loopback() || self.insecure_no_auth
+    }
+
+    /// The names of the apps; invalid ones are `validate`'s to report.
+    pub(crate) fn app_names(&self) -> Option<Vec<AppName>> {
+        let apps = self.apps.as_ref()?;
+        Some(
+            apps.iter()
+                .filter_map(|it| AppName::parse(it).ok())
+                .collect(),
+        )
+    }
+
+    /// The longest a request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+/// Why an address that others can reach is refused.
+pub(crate) fn unprotected(address: SocketAddr) -> String {
+    format!(
+        "{address} can be reached by other machines and the API asks for no keys: listen on \
+         127.0.0.1 (behind a proxy that authenticates), or set `insecure_no_auth = true`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(config: &Config) -> Vec<String> {
+        config.validate().into_iter().map(|it| it.key).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_all_problems_are_named_at_once() {
+        assert!(Config::default().validate().is_empty());
+        let broken = Config {
+            listen: "localhost:80".into(),
+            apps: Some(vec!["ios".into(), "My App".into()]),
+            max_body_bytes: 0,
+            max_in_flight: 0,
+            max_connections: 0,
+            timeout_s: 1,
+            ..Config::default()
+        };
+        let expected = [
+            "listen",
+            "apps[1]",
+            "max_body_bytes",
+            "max_in_flight",
+            "max_connections",
+            "timeout_s",
+        ];
+        assert_eq!(keys(&broken), expected);
+    }
+
+    #[track_caller]
+    fn check_listen(listen: &str, insecure_no_auth: bool, is_allowed: bool) {
+        let config = Config {
+            listen: listen.into(),
+            insecure_no_auth,
+            ..Config::default()
+        };
+        assert_eq!(config.validate().is_empty(), is_allowed, "{listen}");
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_must_be_meant() {
+        check_listen("127.0.0.1:0", false, true);
+        check_listen("127.9.9.9:80", false, true);
+        check_listen("[::1]:80", false, true);
+        check_listen("[::ffff:127.0.0.1]:80", false, true);
+        check_listen("0.0.0.0:80", false, false);
+        check_listen("[::]:80", false, false);
+        check_listen("192.168.1.4:80", false, false);
+        check_listen("0.0.0.0:80", true, true);
+    }
+}

@@ -1,0 +1,222 @@
+//! `/v1/devices/{id}`: register, read and remove a device.
+//!
+//! A write reads the document, judges the preconditions and writes at exactly the revision it read;
+//! if another write came first, it starts over. So a token's `registered_at` is never taken from a
+//! document that was replaced meanwhile, and of two `If-Match` writers exactly one wins.
+
+mod document;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use fanfare_nats::bucket::{Expect, ReadDeviceError, Stored, WriteDeviceError};
+use fanfare_nats::{Broker, Device, DeviceId};
+use http::header::{CACHE_CONTROL, ETAG};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+
+use crate::body::{DevicePath, Json};
+use crate::call::{bounded, no_answer, refused, unavailable};
+use crate::clock;
+use crate::device::document::Wanted;
+use crate::precondition::{Failed, Preconditions, etag};
+use crate::problem::{Kind, Problem};
+use crate::router::Api;
+
+/// A stored document that cannot be read stands in nobody's way: it is replaced as a whole.
+enum Found {
+    Nothing,
+    Device(Box<Stored>),
+    Unreadable,
+}
+
+/// `GET`: the document without its token; 304 if the client has it.
+///
+/// Dropping the future changes nothing.
+pub(crate) async fn show(
+    State(api): State<Api>,
+    DevicePath(id): DevicePath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let preconditions = preconditions(&headers)?;
+    let found = bounded(&api.broker, find(&api.broker, &id), no_answer).await?;
+    let stored = match found {
+        Found::Device(stored) => stored,
+        Found::Nothing => {
+            preconditions.judge(None).map_err(failed)?;
+            return Err(Problem::new(
+                Kind::NoSuchDevice,
+                "no device is registered by this id",
+            ));
+        }
+        Found::Unreadable => {
+            return Err(Problem::new(
+                Kind::Internal,
+                "the stored document is not readable",
+            ));
+        }
+    };
+    let tag = [(ETAG, etag(stored.revision))];
+    match preconditions.judge(Some(stored.revision)) {
+        Err(Failed::NoneMatch) => Ok((StatusCode::NOT_MODIFIED, tag).into_response()),
+        Err(Failed::Match) => Err(failed(Failed::Match)),
+        Ok(()) => {
+            let private = [(CACHE_CONTROL, "private, no-cache")];
+            let shown = document::shown(&id, &stored.device);
+            Ok((tag, private, axum::Json(shown)).into_response())
+        }
+    }
+}
+
+/// `PUT`: the whole document; 201 if there was none, else 200.
+///
+/// Dropping the future leaves it unknown whether the document is stored; the same request again
+/// leads to the same document.
+pub(crate) async fn put(
+    State(api): State<Api>,
+    DevicePath(id): DevicePath,
+    headers: HeaderMap,
+    Json(body): Json,
+) -> Result<Response, Problem> {
+    let preconditions = preconditions(&headers)?;
+    let wanted = document::read(body, api.apps.as_deref()).map_err(Problem::fields)?;
+    let write = write(&api.broker, &id, &preconditions, wanted, clock::now());
+    let written = bounded(&api.broker, write, no_answer).await?;
+    let status = if written.is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let shown = document::shown(&id, &written.device);
+    Ok((status, [(ETAG, etag(written.revision))], axum::Json(shown)).into_response())
+}
+
+/// `DELETE`: 204, also if there was none.
+///
+/// Dropping the future leaves it unknown whether the device is removed; the same request again
+/// settles it.
+pub(crate) async fn remove(
+    State(api): State<Api>,
+    DevicePath(id): DevicePath,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let preconditions = preconditions(&headers)?;
+    bounded(
+        &api.broker,
+        erase(&api.broker, &id, &preconditions),
+        no_answer,
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+struct Written {
+    device: Device,
+    revision: u64,
+    is_new: bool,
+}
+
+async fn write(
+    broker: &Broker,
+    id: &DeviceId,
+    preconditions: &Preconditions,
+    wanted: Wanted,
+    now: Timestamp,
+) -> Result<Written, Problem> {
+    loop {
+        let found = find(broker, id).await?;
+        let (expect, before) = match &found {
+            Found::Nothing => (Expect::Absent, None),
+            Found::Device(stored) => (Expect::Revision(stored.revision), Some(&stored.device)),
+            Found::Unreadable => (Expect::Any, None),
+        };
+        judge(preconditions, &found)?;
+        let device = wanted.clone().over(before, now);
+        match broker.put_device(id, &device, expect).await {
+            Ok(revision) => {
+                let is_new = expect == Expect::Absent;
+                return Ok(Written {
+                    device,
+                    revision,
+                    is_new,
+                });
+            }
+            Err(error) => again_or(error)?,
+        }
+    }
+}
+
+async fn erase(
+    broker: &Broker,
+    id: &DeviceId,
+    preconditions: &Preconditions,
+) -> Result<(), Problem> {
+    loop {
+        let found = find(broker, id).await?;
+        judge(preconditions, &found)?;
+        let expect = match found {
+            Found::Nothing => return Ok(()),
+            Found::Device(stored) => Expect::Revision(stored.revision),
+            Found::Unreadable => Expect::Any,
+        };
+        match broker.delete_device(id, expect).await {
+            Ok(_) => return Ok(()),
+            Err(error) => again_or(error)?,
+        }
+    }
+}
+
+async fn find(broker: &Broker, id: &DeviceId) -> Result<Found, Problem> {
+    match broker.device(id).await {
+        Ok(Some(stored)) => Ok(Found::Device(Box::new(stored))),
+        Ok(None) => Ok(Found::Nothing),
+        Err(error @ ReadDeviceError::Unavailable(_)) => Err(unavailable(&error)),
+        Err(error @ ReadDeviceError::Decode(_)) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                device.id = %id,
+                "a stored device is not readable"
+            );
+            Ok(Found::Unreadable)
+        }
+    }
+}
+
+/// `Ok` means that another write came first: look again.
+fn again_or(error: WriteDeviceError) -> Result<(), Problem> {
+    match error {
+        WriteDeviceError::Conflict => Ok(()),
+        WriteDeviceError::Unavailable | WriteDeviceError::Read(_) => Err(unavailable(&error)),
+        WriteDeviceError::Refused(_) => Err(refused(&error)),
+    }
+}
+
+fn judge(preconditions: &Preconditions, found: &Found) -> Result<(), Problem> {
+    let judged = match found {
+        Found::Nothing => preconditions.judge(None),
+        Found::Device(stored) => preconditions.judge(Some(stored.revision)),
+        // Its revision is not told, so no guard on it can hold.
+        Found::Unreadable if *preconditions == Preconditions::default() => Ok(()),
+        Found::Unreadable => Err(Failed::Match),
+    };
+    judged.map_err(failed)
+}
+
+fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Problem> {
+    Preconditions::read(headers).map_err(|unreadable| {
+        let name = unreadable.0;
+        Problem::new(
+            Kind::InvalidRequest,
+            format!("`{name}` is `*` or a list of entity tags such as \"7\""),
+        )
+    })
+}
+
+fn failed(failed: Failed) -> Problem {
+    Problem::new(
+        Kind::PreconditionFailed,
+        match failed {
+            Failed::Match => "the device is not at the revision of `If-Match`: read it again",
+            Failed::NoneMatch => "the device exists at a revision of `If-None-Match`",
+        },
+    )
+}

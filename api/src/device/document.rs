@@ -1,0 +1,214 @@
+//! The device's document on the wire, in and out. Pure.
+
+use fanfare_nats::device::{Circle, MAX_SUBSCRIPTIONS, MAX_TOKEN_LEN};
+use fanfare_nats::{AppName, Device, DeviceId, Filter, Pattern, Subscription, Token};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::fields::{Fields, Flaw, Flaws, Read};
+use crate::text;
+
+const MAX_USER: usize = 128;
+/// The longest tag that RFC 5646 section 4.4.1 asks to make room for.
+const MAX_LOCALE: usize = 35;
+const MAX_TIME_ZONE: usize = 64;
+const MAX_FILTERS: usize = 8;
+const MAX_FIELD: usize = 64;
+const MAX_ANY_OF: usize = 64;
+/// Half the earth's circumference.
+const MAX_KM: f64 = 20_040.0;
+
+/// What a client wants a device to be; when its token was registered is not the client's to say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    app: AppName,
+    token: Token,
+    user: Option<String>,
+    locale: Option<String>,
+    time_zone: Option<String>,
+    subscriptions: Vec<Subscription>,
+}
+
+impl Wanted {
+    /// The document to store over the one before: a token keeps the time it was first registered,
+    /// another token is registered now. The same token under another app is another address.
+    pub(crate) fn over(self, before: Option<&Device>, now: Timestamp) -> Device {
+        let same = before.filter(|it| it.token == self.token && it.app == self.app);
+        Device {
+            app: self.app,
+            token: self.token,
+            user: self.user,
+            locale: self.locale,
+            time_zone: self.time_zone,
+            subscriptions: self.subscriptions,
+            registered_at: same.map_or(now, |it| it.registered_at),
+        }
+    }
+}
+
+/// Reads a document; `apps` are the names that exist, if that is known.
+///
+/// # Errors
+/// All fields that are not valid.
+pub(crate) fn read(body: Value, apps: Option<&[AppName]>) -> Result<Wanted, Vec<Flaw>> {
+    let mut flaws = Flaws::default();
+    let wanted = read_fields(body, apps, &mut flaws);
+    flaws.judge(wanted)
+}
+
+fn read_fields(body: Value, apps: Option<&[AppName]>, flaws: &mut Flaws) -> Option<Wanted> {
+    let mut fields = Fields::open(body, "", flaws)?;
+    let app = fields.required("app", flaws, |it| app(it, apps));
+    let token = fields.required("token", flaws, token);
+    let user = fields.optional("user", flaws, |it| text::name(it, MAX_USER));
+    let locale = fields.optional("locale", flaws, |it| tag(it, MAX_LOCALE, "-_"));
+    let time_zone = fields.optional("time_zone", flaws, |it| tag(it, MAX_TIME_ZONE, "/_+-"));
+    let mut subscriptions: Vec<Subscription> = Vec::new();
+    for it in fields.items("topics", MAX_SUBSCRIPTIONS, flaws, subscription) {
+        if !subscriptions.contains(&it) {
+            subscriptions.push(it);
+        }
+    }
+    fields.finish(flaws);
+    Some(Wanted {
+        app: app?,
+        token: token?,
+        user,
+        locale,
+        time_zone,
+        subscriptions,
+    })
+}
+
+fn app(value: Value, apps: Option<&[AppName]>) -> Read<AppName> {
+    let app = AppName::parse(&text::string(value)?)
+        .map_err(|_| "must have 1 to 20 of a-z, 0-9, `_` and `-`")?;
+    match apps {
+        Some(apps) if !apps.contains(&app) => Err("is no configured app".into()),
+        Some(_) | None => Ok(app),
+    }
+}
+
+fn token(value: Value) -> Read<Token> {
+    Token::parse(&text::string(value)?).ok_or_else(|| {
+        format!("must have 1 to {MAX_TOKEN_LEN} printable ASCII characters without spaces").into()
+    })
+}
+
+/// A language tag or zone name by its characters alone: whether it is known depends on tables that
+/// this machine may not have.
+fn tag(value: Value, most: usize, marks: &str) -> Read<String> {
+    let text = text::name(value, most)?;
+    if text
+        .chars()
+        .all(|it| it.is_ascii_alphanumeric() || marks.contains(it))
+    {
+        Ok(text)
+    } else {
+        Err(format!("must have letters, digits and `{marks}` only").into())
+    }
+}
+
+/// A pattern alone, or with filters.
+fn subscription(value: Value, at: &str, flaws: &mut Flaws) -> Option<Subscription> {
+    if value.is_string() {
+        let pattern = flaws.keep(at, pattern(value))?;
+        let filters = Vec::new();
+        return Some(Subscription { pattern, filters });
+    }
+    let mut fields = Fields::open(value, at, flaws)?;
+    let pattern = fields.required("pattern", flaws, pattern);
+    let filters = fields.items("filters", MAX_FILTERS, flaws, |it, at, flaws| {
+        flaws.keep(at, filter(it))
+    });
+    fields.finish(flaws);
+    pattern.map(|pattern| Subscription { pattern, filters })
+}
+
+fn pattern(value: Value) -> Read<Pattern> {
+    Pattern::parse(&text::string(value)?).map_err(|it| text::topic_complaint(&it))
+}
+
+fn filter(value: Value) -> Read<Filter> {
+    let filter: Filter = serde_json::from_value(value).map_err(|_| {
+        "must be {\"field\", \"min\"}, {\"field\", \"any_of\"} or {\"near\": {\"lat\", \"lon\", \"km\"}}"
+    })?;
+    match &filter {
+        Filter::AtLeast { field, .. } => field_name(field)?,
+        Filter::AnyOf { field, any_of } => {
+            field_name(field)?;
+            if !(1..=MAX_ANY_OF).contains(&any_of.len()) {
+                return Err(format!("must have 1 to {MAX_ANY_OF} values in `any_of`").into());
+            }
+            if !any_of.iter().all(|it| it.is_string() || it.is_number()) {
+                return Err("must have only texts and numbers in `any_of`".into());
+            }
+        }
+        Filter::Near { near } => circle(*near)?,
+    }
+    Ok(filter)
+}
+
+fn field_name(field: &str) -> Read<()> {
+    if (1..=MAX_FIELD).contains(&field.len()) {
+        Ok(())
+    } else {
+        Err(format!("must have 1 to {MAX_FIELD} bytes in `field`").into())
+    }
+}
+
+fn circle(near: Circle) -> Read<()> {
+    let is_place = (-90.0..=90.0).contains(&near.lat) && (-180.0..=180.0).contains(&near.lon);
+    if !is_place {
+        return Err("must have `lat` within -90 to 90 and `lon` within -180 to 180".into());
+    }
+    if !(near.km > 0.0 && near.km <= MAX_KM) {
+        return Err(format!("must have `km` above 0 and at most {MAX_KM}").into());
+    }
+    Ok(())
+}
+
+/// A device as the API shows it: without its token.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown<'a> {
+    id: &'a str,
+    app: &'a str,
+    token_hint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locale: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<&'a str>,
+    topics: Vec<ShownSubscription<'a>>,
+    registered_at: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownSubscription<'a> {
+    pattern: &'a str,
+    #[serde(skip_serializing_if = "<[Filter]>::is_empty")]
+    filters: &'a [Filter],
+}
+
+/// The answer to `GET` and `PUT`.
+pub(crate) fn shown<'a>(id: &'a DeviceId, device: &'a Device) -> Shown<'a> {
+    let topics = device.subscriptions.iter().map(|it| ShownSubscription {
+        pattern: it.pattern.as_str(),
+        filters: &it.filters,
+    });
+    Shown {
+        id: id.as_str(),
+        app: device.app.as_str(),
+        token_hint: device.token.hint(),
+        user: device.user.as_deref(),
+        locale: device.locale.as_deref(),
+        time_zone: device.time_zone.as_deref(),
+        topics: topics.collect(),
+        registered_at: device.registered_at,
+    }
+}
+
+#[cfg(test)]
+mod tests;

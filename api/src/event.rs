@@ -1,0 +1,120 @@
+//! `POST /v1/events`: an app's own event.
+//!
+//! The item is the client's id, so whoever posts the same thing twice stores it once: the first is
+//! answered 201, the same content again 200, other content under the same id 409.
+
+mod digest;
+mod document;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use fanfare_nats::event::{Event, SourceName};
+use fanfare_nats::events::ReadEventError;
+use fanfare_nats::publish::{PublishEventError, Published};
+use fanfare_nats::{Broker, Level, Topic};
+use http::{HeaderMap, StatusCode};
+use rand::Rng;
+use serde::Serialize;
+
+use crate::body::Json;
+use crate::call::{bounded, no_answer, refused, unavailable};
+use crate::clock;
+use crate::problem::{Kind, Problem};
+use crate::router::Api;
+
+/// The `CloudEvents` type of posted events.
+const POSTED: &str = "fanfare.event.posted";
+
+/// What the poster learns.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    event: &'a str,
+    topics: Vec<&'a str>,
+    expires_at: jiff::Timestamp,
+}
+
+/// Stores an event and says whether it was there already.
+///
+/// Dropping the future leaves it unknown whether the event is stored; the same request again, with
+/// the same id, settles it.
+pub(crate) async fn post(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Json(body): Json,
+) -> Result<Response, Problem> {
+    let key = document::idempotency_key(&headers).map_err(|unreadable| {
+        Problem::new(
+            Kind::InvalidRequest,
+            format!("`Idempotency-Key` {unreadable}"),
+        )
+    })?;
+    let posted = document::read(body, key).map_err(Problem::fields)?;
+    let traceparent = document::traceparent(&headers);
+    let chosen = posted.id.clone();
+    let id = chosen.clone().unwrap_or_else(generated_id);
+    let event = posted.into_event(id, traceparent, clock::now());
+
+    let unknown = || {
+        let problem = Problem::new(
+            Kind::BrokerUnavailable,
+            "the broker gave no final answer: the event may be stored. Send the same content with \
+             the same `id` again, it is stored once",
+        );
+        // Without the id that was made up here, a second try would be a second event.
+        problem.with("id", event.item.clone())
+    };
+    let (status, stored) =
+        bounded(&api.broker, store(&api.broker, &event, unknown), unknown).await?;
+    let stored = stored.as_ref().unwrap_or(&event);
+    let event_id = stored.id();
+    let answer = Answer {
+        id: &stored.item,
+        event: event_id.as_str(),
+        topics: stored.topics.iter().map(Topic::as_str).collect(),
+        expires_at: stored.expires_at,
+    };
+    Ok((status, axum::Json(answer)).into_response())
+}
+
+/// 201 for what this call stored; 200 with what was stored before.
+async fn store(
+    broker: &Broker,
+    event: &Event,
+    unknown: impl FnOnce() -> Problem,
+) -> Result<(StatusCode, Option<Event>), Problem> {
+    match broker.publish(event, false).await {
+        Ok(Published::Stored(_)) => return Ok((StatusCode::CREATED, None)),
+        Ok(Published::Already) => {}
+        Err(error @ PublishEventError::Unknown { .. }) => {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "event with unknown fate"
+            );
+            return Err(unknown());
+        }
+        Err(error @ PublishEventError::Refused { .. }) => return Err(refused(&error)),
+    }
+    let before = broker
+        .stored_event(&SourceName::api(), &event.screen(), &Level::First)
+        .await;
+    match before {
+        Ok(Some((_, before))) if before.digest == event.digest => {
+            Ok((StatusCode::OK, Some(before)))
+        }
+        // One that cannot be read is not the one that is posted, and it holds the id.
+        Ok(Some(_)) | Err(ReadEventError::Decode(_)) => Err(Problem::new(
+            Kind::EventExists,
+            "an event with other content was posted by this id: choose another id",
+        )),
+        Ok(None) => Err(no_answer()),
+        Err(error @ (ReadEventError::Read(_) | ReadEventError::Unavailable(_))) => {
+            Err(unavailable(&error))
+        }
+    }
+}
+
+/// An id for an event that its poster did not name.
+fn generated_id() -> String {
+    format!("{:032x}", rand::rng().random::<u128>())
+}

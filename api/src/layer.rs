@@ -1,0 +1,152 @@
+//! What happens around every handler.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+use rand::Rng;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+
+use crate::access::Access;
+use crate::config::Config;
+use crate::metric::{Metrics, method_label};
+use crate::problem::{Kind, Problem};
+use crate::router::route_label;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID: usize = 64;
+
+/// What one server admits.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    access: Access,
+    in_flight: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl Limits {
+    /// The limits of a configuration.
+    pub(crate) fn new(config: &Config, access: Access) -> Self {
+        Self {
+            access,
+            in_flight: Arc::new(Semaphore::new(config.max_in_flight)),
+            timeout: config.timeout(),
+        }
+    }
+}
+
+/// Judges access, takes a place among the requests in flight, and bounds the time. Quotas by key
+/// belong here too, between access and the place.
+pub(crate) async fn limit(
+    State(limits): State<Limits>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    limits.access.judge(&parts)?;
+    let Ok(_place) = limits.in_flight.try_acquire() else {
+        return Err(Problem::new(Kind::Overloaded, "come again in a moment"));
+    };
+    let request = Request::from_parts(parts, body);
+    timeout(limits.timeout, next.run(request))
+        .await
+        .map_err(|_| {
+            Problem::new(
+                Kind::Timeout,
+                "it is not known what became of the request; it may be sent again",
+            )
+        })
+}
+
+/// Gives the request an id, a span and a count, and writes every error as a problem document.
+pub(crate) async fn observe(metrics: Metrics, request: Request, next: Next) -> Response {
+    let request_id = request_id(request.headers());
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = route_label(matched.map(MatchedPath::as_str));
+    let method = request.method().clone();
+    let span = tracing::debug_span!(
+        "request",
+        request.id = %request_id,
+        route,
+        method = method_label(&method),
+    );
+    let started = Instant::now();
+    let in_flight = metrics.begin();
+    let response = next.run(request).instrument(span.clone()).await;
+    drop(in_flight);
+    let mut response = written(response, &request_id);
+    if let Ok(value) = HeaderValue::try_from(request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let took = started.elapsed();
+    let status = response.status();
+    metrics.answered(route, &method, status, took);
+    span.in_scope(|| {
+        tracing::debug!(
+            status = status.as_u16(),
+            took_s = took.as_secs_f64(),
+            "answered"
+        );
+    });
+    response
+}
+
+/// What becomes of a handler that panicked; the panic's text stays in the process.
+pub(crate) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a request panicked");
+    Problem::new(Kind::Internal, "the request failed; it may be sent again").into_response()
+}
+
+/// The response, as a problem document if it is an error.
+fn written(mut response: Response, request_id: &str) -> Response {
+    let problem = response.extensions_mut().remove::<Problem>();
+    match problem.or_else(|| Problem::of_status(response.status())) {
+        Some(problem) => problem.write(response.headers(), request_id),
+        None => response,
+    }
+}
+
+/// The client's own id if it is harmless, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|it| it.to_str().ok());
+    let is_sane = |it: &&str| {
+        (1..=MAX_REQUEST_ID).contains(&it.len())
+            && it
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.'))
+    };
+    match given.filter(is_sane) {
+        Some(id) => id.to_owned(),
+        None => format!("{:032x}", rand::rng().random::<u128>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &str, is_kept: bool) {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::try_from(given).unwrap());
+        assert_eq!(request_id(&headers) == given, is_kept, "{given}");
+    }
+
+    #[test]
+    fn a_sane_request_id_is_kept_and_another_replaced() {
+        check("7f3a-1.b_C", true);
+        check(&"a".repeat(64), true);
+        check(&"a".repeat(65), false);
+        check("", false);
+        check("a b", false);
+        check("<script>", false);
+        assert_eq!(request_id(&HeaderMap::new()).len(), 32);
+    }
+}

@@ -1,0 +1,46 @@
+//! The HTTP API: where apps register devices and post events of their own.
+//!
+//! A request is read as plain JSON, judged field by field by pure functions (`device/document.rs`,
+//! `event/document.rs`), and becomes one guarded write to the broker. Every answer that is not a
+//! success is an RFC 9457 problem document, the framework's own included ([`problem`](self) and
+//! `layer.rs`).
+//!
+//! Architecture invariant: this crate keeps nothing. What it acknowledged is in the broker; while
+//! the broker is away it answers 503 and remembers no request.
+//!
+//! Architecture invariant: it knows no source, no provider protocol and no type of the broker's
+//! client library.
+//!
+//! Architecture invariant: tokens are write-only. No answer, log line or metric carries one, and no
+//! error quotes what a client sent.
+//!
+//! # Places of what comes with its own issue
+//!
+//! * Authentication, scopes and tenants: `access.rs` judges every request of `/v1` before its body
+//!   is read. Until there are keys it lets only loopback in.
+//! * Quotas and rate limits: beside the limit of requests in flight, in `layer.rs`.
+//! * `OpenAPI`: the routes and methods stand in one table in `router.rs`; each document's fields in
+//!   its `document.rs`.
+//! * Tokens that belong to another user: `device.rs`, before the write.
+//! * Events by id, deliveries, the live stream: new files beside `event.rs`.
+
+mod access;
+mod body;
+mod call;
+mod clock;
+mod config;
+mod device;
+mod event;
+mod fields;
+mod layer;
+mod metric;
+mod precondition;
+mod probe;
+mod problem;
+mod router;
+mod server;
+mod text;
+
+pub use config::Config;
+pub use metric::Metrics;
+pub use server::{RunError, Server, run};

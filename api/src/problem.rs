@@ -1,0 +1,223 @@
+//! RFC 9457 problem documents: the only form in which this API says no.
+//!
+//! A handler returns a [`Problem`]; it travels as an extension of the response, and the outermost
+//! layer writes it, because only that layer knows the request's id. An error response of the
+//! framework that carries none gets one by its status, so none can escape.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use rand::Rng;
+use serde_json::{Map, Value, json};
+
+use crate::fields::Flaw;
+
+/// The media type of RFC 9457.
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What went wrong, from a closed set; `code` and `type` never change once published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The body is not JSON.
+    InvalidJson,
+    /// The path, a header or the head itself.
+    InvalidRequest,
+    /// The path leads nowhere.
+    NoSuchRoute,
+    /// No device with this id.
+    NoSuchDevice,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The client was too slow with its body.
+    RequestTimeout,
+    /// The id stands for an event with other content.
+    EventExists,
+    /// `If-Match` or `If-None-Match` does not hold.
+    PreconditionFailed,
+    /// The body is larger than allowed.
+    BodyTooLarge,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The request's `Host` is not one this server answers for.
+    Misdirected,
+    /// JSON, but not a valid document; `errors` names each field.
+    InvalidFields,
+    /// A fault of ours.
+    Internal,
+    /// No final answer from the broker.
+    BrokerUnavailable,
+    /// More requests at once than allowed.
+    Overloaded,
+    /// A condition of readiness is not met.
+    NotReady,
+    /// The request took longer than allowed.
+    Timeout,
+}
+
+impl Kind {
+    /// Status, code and title.
+    const fn facts(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::InvalidJson => (400, "invalid_json", "The body is not JSON"),
+            Self::InvalidRequest => (400, "invalid_request", "The request is not valid"),
+            Self::NoSuchRoute => (404, "no_such_route", "There is nothing at this path"),
+            Self::NoSuchDevice => (404, "no_such_device", "There is no such device"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "The method is not allowed here"),
+            Self::RequestTimeout => (408, "request_timeout", "The body took too long to arrive"),
+            Self::EventExists => (409, "event_exists", "The id stands for another event"),
+            Self::PreconditionFailed => (412, "precondition_failed", "A precondition failed"),
+            Self::BodyTooLarge => (413, "body_too_large", "The body is too large"),
+            Self::UnsupportedMediaType => (415, "unsupported_media_type", "The body must be JSON"),
+            Self::Misdirected => (421, "misdirected", "The request is meant for another host"),
+            Self::InvalidFields => (
+                422,
+                "invalid_fields",
+                "Fields of the document are not valid",
+            ),
+            Self::Internal => (500, "internal", "The server failed"),
+            Self::BrokerUnavailable => (503, "broker_unavailable", "The broker does not answer"),
+            Self::Overloaded => (503, "overloaded", "Too many requests at once"),
+            Self::NotReady => (503, "not_ready", "The server is not ready"),
+            Self::Timeout => (504, "timeout", "The request took too long"),
+        }
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.facts().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What a bare error status of the framework means.
+    fn of_status(status: StatusCode) -> Option<Self> {
+        Some(match status.as_u16() {
+            ..400 => return None,
+            404 => Self::NoSuchRoute,
+            405 => Self::MethodNotAllowed,
+            408 => Self::RequestTimeout,
+            412 => Self::PreconditionFailed,
+            413 => Self::BodyTooLarge,
+            415 => Self::UnsupportedMediaType,
+            400..500 => Self::InvalidRequest,
+            503 => Self::Overloaded,
+            504 => Self::Timeout,
+            500.. => Self::Internal,
+        })
+    }
+
+    /// The client may simply come again.
+    const fn is_passing(self) -> bool {
+        matches!(
+            self,
+            Self::BrokerUnavailable | Self::Overloaded | Self::NotReady
+        )
+    }
+}
+
+/// One refusal, before it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    kind: Kind,
+    detail: Cow<'static, str>,
+    flaws: Vec<Flaw>,
+    extra: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem in words for the developer of the client; never with what the client sent.
+    pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            flaws: Vec::new(),
+            extra: Map::new(),
+        }
+    }
+
+    /// All fields that are not valid, at once.
+    pub(crate) fn fields(flaws: Vec<Flaw>) -> Self {
+        Self {
+            flaws,
+            ..Self::new(Kind::InvalidFields, "`errors` names each field")
+        }
+    }
+
+    /// The same with one more member.
+    #[must_use]
+    pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// What a bare error status of the framework means, `None` for a success.
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
+        Kind::of_status(status).map(|kind| Self::new(kind, kind.facts().2))
+    }
+
+    /// The document.
+    fn document(&self, request_id: &str) -> Value {
+        let (status, code, title) = self.kind.facts();
+        let mut document = json!({
+            "type": format!("urn:fanfare:problem:{code}"),
+            "title": title,
+            "status": status,
+            "code": code,
+            "detail": self.detail,
+            "request_id": request_id,
+        });
+        if let Some(members) = document.as_object_mut() {
+            if !self.flaws.is_empty() {
+                members.insert("errors".to_owned(), json!(self.flaws));
+            }
+            members.extend(self.extra.clone());
+        }
+        document
+    }
+
+    /// Writes the answer; of the headers that the refusing place had set, those that explain it
+    /// stay.
+    pub(crate) fn write(&self, refusal: &http::HeaderMap, request_id: &str) -> Response {
+        let mut response = Response::new(self.document(request_id).to_string().into());
+        *response.status_mut() = self.kind.status();
+        let headers = response.headers_mut();
+        for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE] {
+            if let Some(value) = refusal.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if self.kind.is_passing() {
+            // Elections take 4 to 11 s; clients that were refused together shall not come together.
+            let wait_s: u16 = rand::rng().random_range(2..=6);
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_status_has_a_problem_and_no_success_has() {
+        for status in 100..400 {
+            assert!(Problem::of_status(StatusCode::from_u16(status).unwrap()).is_none());
+        }
+        for status in 400..600 {
+            assert!(Problem::of_status(StatusCode::from_u16(status).unwrap()).is_some());
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The listener and its connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use fanfare_nats::{Broker, Readiness};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, unprotected};
+use crate::metric::Metrics;
+use crate::router::router;
+
+/// The condition of readiness that belongs to this role.
+const CONDITION: &str = "api";
+/// How long a client may take to send a request's head; idle connections end by it too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests in flight may take after the stop (design section 6).
+const DRAIN: Duration = Duration::from_secs(10);
+/// The pause after an accept that failed: out of descriptors, the next fails as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the API does not serve, or did not end well.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The address is not written as one.
+    #[error("`api.listen` {0}")]
+    Address(String),
+    /// Others could reach it and it asks for no keys.
+    #[error("{}", unprotected(*.0))]
+    Unprotected(SocketAddr),
+    /// The port is taken or not ours.
+    #[error("the API cannot listen on {address}")]
+    Listen {
+        /// Where it should have listened.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// Requests were still running when the drain time was over.
+    #[error("{n_connections} connections were cut off: their requests took too long to finish")]
+    CutOff {
+        /// How many.
+        n_connections: usize,
+    },
+}
+
+/// An API that listens but does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Takes the port.
+    ///
+    /// Dropping the future or the server gives the port back.
+    ///
+    /// # Errors
+    /// [`RunError::Address`], [`RunError::Unprotected`], [`RunError::Listen`].
+    pub async fn bind(config: Config) -> Result<Self, RunError> {
+        let address = config.address().map_err(RunError::Address)?;
+        if !config.may_listen(address) {
+            return Err(RunError::Unprotected(address));
+        }
+        let failed = |cause| RunError::Listen { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            config,
+            listener,
+            address,
+        })
+    }
+
+    /// Where it listens, with the port the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`, then accepts no more, finishes what is in flight, and returns.
+    ///
+    /// Dropping the future cuts every connection off; what was acknowledged is stored.
+    ///
+    /// # Errors
+    /// [`RunError::CutOff`] if requests took longer than 10 s after the stop.
+    pub async fn serve(
+        self,
+        broker: Broker,
+        metrics: Metrics,
+        readiness: Readiness,
+        stop: CancellationToken,
+    ) -> Result<(), RunError> {
+        let router = router(&self.config, broker, metrics, readiness.clone());
+        readiness.met(CONDITION);
+        let ended = accept(
+            self.listener,
+            self.config.max_connections,
+            router,
+            &stop,
+            || {
+                readiness.unmet(CONDITION, "stopping");
+            },
+        );
+        ended.await
+    }
+}
+
+/// The role: binds, says where, and serves until `stop`.
+///
+/// Dropping the future cuts every connection off; what was acknowledged is stored.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(
+    config: Config,
+    broker: Broker,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    readiness.unmet(CONDITION, "not listening yet");
+    let server = Server::bind(config).await?;
+    let address = server.address();
+    tracing::info!(%address, "the API listens");
+    if server.config.insecure_no_auth {
+        tracing::warn!(%address, "the API asks for no keys: whoever reaches it may do everything");
+    }
+    server.serve(broker, metrics, readiness, stop).await
+}
+
+/// Accepts until `stop`, then drains.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    max_connections: usize,
+    router: Router,
+    stop: &CancellationToken,
+    on_stop: impl FnOnce(),
+) -> Result<(), RunError> {
+    let mut connections = JoinSet::new();
+    let places = Arc::new(Semaphore::new(max_connections));
+    loop {
+        // The semaphore is never closed; were it, the loop would end like a stop.
+        let Some(Ok(place)) = stop
+            .run_until_cancelled(places.clone().acquire_owned())
+            .await
+        else {
+            break;
+        };
+        let stream = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let (router, stop) = (router.clone(), stop.clone());
+        connections.spawn(async move {
+            converse(stream, router, stop).await;
+            drop(place);
+        });
+    }
+    on_stop();
+    drop(listener);
+    let drained = timeout(DRAIN, async {
+        while connections.join_next().await.is_some() {}
+    });
+    if drained.await.is_ok() {
+        return Ok(());
+    }
+    let n_connections = connections.len();
+    connections.shutdown().await;
+    Err(RunError::CutOff { n_connections })
+}
+
+/// One connection, until its client is done or the request in flight at the stop is answered.
+async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the connection ended before it began");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests;

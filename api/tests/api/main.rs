@@ -1,0 +1,12 @@
+//! The API over real HTTP and a real nats-server.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support code of tests, where a panic is the verdict"
+)]
+
+mod device;
+mod event;
+mod harness;
+mod outage;
+mod refusal;

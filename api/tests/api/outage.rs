@@ -1,0 +1,89 @@
+//! The broker is away: nothing is accepted, and all is well once it is back.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::harness::{Api, eventually};
+
+const PHONE: &str = "/v1/devices/phone-1";
+
+#[tokio::test]
+async fn a_killed_broker_means_503_at_once_and_normal_answers_after_its_restart() {
+    let mut api = Api::start().await;
+    let device = json!({"app": "ios", "token": "t", "topics": ["all"]});
+    let event = json!({"id": "n-1", "topics": ["all"], "title": "One"});
+    assert_eq!(api.put(PHONE, &[], &device).await.status, 201);
+    assert_eq!(api.get("/readyz").await.status, 200);
+
+    api.server.server().kill9().await.unwrap();
+    let away = eventually(async || api.get("/readyz").await, |it| it.status == 503).await;
+    away.check_problem(503, "not_ready");
+    assert_ne!(away.body["conditions"]["nats"], "met");
+    assert_eq!(away.body["conditions"]["api"], "met");
+    assert_eq!(api.get("/livez").await.status, 200);
+    let began = Instant::now();
+    api.get(PHONE)
+        .await
+        .check_problem(503, "broker_unavailable");
+    api.put(PHONE, &[], &device)
+        .await
+        .check_problem(503, "broker_unavailable");
+    api.delete(PHONE, &[])
+        .await
+        .check_problem(503, "broker_unavailable");
+    api.post(&[], &event)
+        .await
+        .check_problem(503, "broker_unavailable");
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+
+    api.server.server().restart().await.unwrap();
+    eventually(async || api.get("/readyz").await, |it| it.status == 200).await;
+    let posted = eventually(async || api.post(&[], &event).await, |it| it.status != 503).await;
+    assert_eq!(
+        posted.status, 201,
+        "refused while away means not stored: {posted:?}"
+    );
+    let put = eventually(
+        async || api.put(PHONE, &[], &device).await,
+        |it| it.status != 503,
+    )
+    .await;
+    assert_eq!(put.status, 200, "{put:?}");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_broker_means_503_in_time_and_the_same_request_settles_it() {
+    let mut api = Api::start().await;
+    api.server.server().freeze().unwrap();
+    let began = Instant::now();
+    let unnamed = json!({"topics": ["all"], "title": "One"});
+    let device = json!({"app": "ios", "token": "t"});
+    let (unknown, put) = tokio::join!(api.post(&[], &unnamed), api.put(PHONE, &[], &device));
+    assert!(
+        began.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
+    unknown.check_problem(503, "broker_unavailable");
+    put.check_problem(503, "broker_unavailable");
+    api.server.server().thaw().unwrap();
+
+    let id = unknown.body["id"].as_str().unwrap();
+    let named = json!({"id": id, "topics": ["all"], "title": "One"});
+    let settled = eventually(async || api.post(&[], &named).await, |it| it.status != 503).await;
+    assert!([200, 201].contains(&settled.status.as_u16()), "{settled:?}");
+    assert_eq!(api.post(&[], &named).await.status, 200);
+    let put = eventually(
+        async || api.put(PHONE, &[], &device).await,
+        |it| it.status != 503,
+    )
+    .await;
+    assert!([200, 201].contains(&put.status.as_u16()), "{put:?}");
+}

@@ -1,0 +1,88 @@
+//! The commands.
+
+mod check;
+mod embedded;
+pub(crate) mod init;
+mod push;
+mod sim;
+mod source;
+mod up;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use fanfare_nats_server::Environment;
+
+use crate::config::{self, Config, ConfigError, LogConfig};
+use crate::exit::Failure;
+
+/// Real events in, push notifications out, once, whatever dies in between.
+#[derive(Parser)]
+#[command(name = "fanfare", version, max_term_width = 100)]
+pub(crate) struct Command {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    which: Which,
+}
+
+/// What every command takes.
+#[derive(clap::Args)]
+pub(crate) struct Common {
+    /// Configuration file; `conf.d/*.toml` beside it is read too [env: FANFARE_CONFIG] [default:
+    /// fanfare.toml, if there is one]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What is logged, for example info or fanfare_notifier=debug [env: RUST_LOG]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    /// Runs roles; with a nats-server of its own unless a server is named
+    Up(up::Up),
+    /// Writes a commented configuration file
+    Init(init::Init),
+    /// Checks a configuration: exit code 0, or 78 with every problem
+    Check(check::Check),
+    /// Tries sources out
+    Source(source::Source),
+    /// Sends a test notification to a device, a user or a topic
+    Push(push::Push),
+    /// Runs the outside world in a box: feeds, and doubles of the push providers
+    Sim(sim::SimCommand),
+}
+
+impl Command {
+    /// Runs the command to its end.
+    pub(crate) async fn run(self, environment: &Environment) -> Result<(), Failure> {
+        let common = self.common;
+        match self.which {
+            Which::Up(up) => up.run(&common, environment).await,
+            Which::Init(init) => init.run(),
+            Which::Check(check) => check.run(&common, environment),
+            Which::Source(source) => source.run(&common, environment).await,
+            Which::Push(push) => push.run(&common, environment).await,
+            Which::Sim(sim) => sim.run(&common, environment).await,
+        }
+    }
+}
+
+impl Common {
+    /// Starts logging where there is no configuration to say how.
+    pub(crate) fn start_logs(&self, environment: &Environment) {
+        let log = LogConfig { filter: self.log.clone(), ..LogConfig::default() };
+        crate::telemetry::start_logs(&log, environment.text("RUST_LOG"));
+    }
+
+    /// Reads the configuration and starts logging as it says.
+    pub(crate) fn load(&self, environment: &Environment) -> Result<Config, ConfigError> {
+        let file = config::find(self.config.clone(), environment);
+        let filter = self.log.iter().map(|it| ("log.filter", it.clone()));
+        let set: Vec<_> = filter.collect();
+        let config = Config::load(file.as_deref(), environment, &set)?;
+        crate::telemetry::start_logs(&config.own.log, environment.text("RUST_LOG"));
+        Ok(config)
+    }
+}

@@ -1,0 +1,159 @@
+//! The tables that belong to the executable itself: `[nats]`, `[admin]`, `[log]`, `[process]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use fanfare_nats::Problem;
+use fanfare_nats::subject::Names;
+use serde::Deserialize;
+
+/// The names of the tables.
+pub(super) const TABLES: [&str; 4] = ["nats", "admin", "log", "process"];
+
+/// What the executable reads for itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OwnConfig {
+    pub(crate) nats: NatsConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) log: LogConfig,
+    pub(crate) process: ProcessConfig,
+}
+
+/// How to reach the broker; the keys are those of a context of the `nats` command.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NatsConfig {
+    pub(crate) url: Option<String>,
+    pub(crate) context: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) token: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) creds: Option<String>,
+    pub(crate) nkey: Option<String>,
+    pub(crate) user_jwt: Option<String>,
+    pub(crate) user_seed: Option<String>,
+    pub(crate) user_seed_file: Option<PathBuf>,
+    pub(crate) cert: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) ca: Option<String>,
+    pub(crate) tls_first: Option<bool>,
+    pub(crate) jetstream_domain: Option<String>,
+    pub(crate) jetstream_api_prefix: Option<String>,
+    pub(crate) inbox_prefix: Option<String>,
+    /// How the names of all streams, buckets and subjects begin.
+    pub(crate) prefix: Option<String>,
+    /// Replicas of what is created.
+    pub(crate) replicas: Option<usize>,
+    /// Who creates streams, buckets and consumers.
+    pub(crate) manage: Option<Manage>,
+}
+
+impl std::fmt::Debug for NatsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsConfig")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who creates streams, buckets and consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Manage {
+    /// This process, if something is missing. It changes nothing.
+    Auto,
+    /// Somebody else; this process refuses to start without them.
+    Verify,
+}
+
+/// Where probes and metrics are answered.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AdminConfig {
+    /// Address and port; port 0 takes any. Without it 127.0.0.1:9464, or any if that is taken.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    /// As `RUST_LOG`: `info`, `fanfare_notifier=debug`.
+    pub(crate) filter: Option<String>,
+    pub(crate) format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+/// This process among its kind.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProcessConfig {
+    /// Its name; different in every process. By default made anew at each start.
+    pub(crate) node: Option<String>,
+}
+
+impl OwnConfig {
+    pub(super) fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |key: &str, message: String| problems.push(Problem::new(key, message));
+        let nats = &self.nats;
+        if let Some(Err(error)) = nats.prefix.as_deref().map(Names::with_prefix) {
+            problem("nats.prefix", error.to_string());
+        }
+        if nats.replicas.is_some_and(|it| !matches!(it, 1 | 3 | 5)) {
+            problem("nats.replicas", "write 1, 3 or 5".into());
+        }
+        let twice = [
+            (
+                "nats.password",
+                nats.password.is_some() && nats.password_file.is_some(),
+            ),
+            (
+                "nats.token",
+                nats.token.is_some() && nats.token_file.is_some(),
+            ),
+            (
+                "nats.user_seed",
+                nats.user_seed.is_some() && nats.user_seed_file.is_some(),
+            ),
+        ];
+        for (key, _) in twice.into_iter().filter(|(_, is_twice)| *is_twice) {
+            problem(key, format!("given twice: remove it or `{key}_file`"));
+        }
+        if let Some(node) = &self.process.node
+            && !is_node(node)
+        {
+            problem(
+                "process.node",
+                "write 1 to 32 of A-Z, a-z, 0-9, `_` and `-`".into(),
+            );
+        }
+        let filter = self
+            .log
+            .filter
+            .as_deref()
+            .map(tracing_subscriber::EnvFilter::try_new);
+        if let Some(Err(error)) = filter {
+            problem("log.filter", error.to_string());
+        }
+        problems
+    }
+}
+
+fn is_node(text: &str) -> bool {
+    let is_allowed = |it: u8| it.is_ascii_alphanumeric() || it == b'_' || it == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(is_allowed)
+}

@@ -1,0 +1,148 @@
+//! Which place wins, and what never gets mixed.
+
+use super::*;
+
+fn environment(home: &std::path::Path, pairs: &[(&str, &str)]) -> Environment {
+    let environment: Environment = pairs.iter().copied().collect();
+    environment.with("HOME", home)
+}
+
+fn home_with_contexts() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let nats = home.path().join(".config/nats");
+    std::fs::create_dir_all(nats.join("context")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(nats.join(name), text).unwrap();
+    write("context.txt", "prod\n");
+    write(
+        "context/prod.json",
+        r#"{"url":"nats://prod:1","user":"boss","password":"p","x":1}"#,
+    );
+    write(
+        "context/dev.json",
+        r#"{"url":"nats://dev:1, nats://dev:2","token":"t","tls_first":true}"#,
+    );
+    write("context/nsc.json", r#"{"nsc":"nsc://o/a/u"}"#);
+    home
+}
+
+fn resolved(
+    flags: &NatsFlags,
+    pairs: &[(&str, &str)],
+    selected: Selected,
+) -> Result<ConnectOptions, ConfigError> {
+    let home = home_with_contexts();
+    options(
+        flags,
+        &NatsConfig::default(),
+        &environment(home.path(), pairs),
+        selected,
+    )
+}
+
+fn flags(server: Option<&str>, context: Option<&str>, user: Option<&str>) -> NatsFlags {
+    let owned = |it: Option<&str>| it.map(str::to_owned);
+    NatsFlags {
+        server: owned(server),
+        context: owned(context),
+        user: owned(user),
+        ..NatsFlags::default()
+    }
+}
+
+#[track_caller]
+fn check(flags: &NatsFlags, pairs: &[(&str, &str)], selected: Selected, servers: &[&str]) {
+    assert_eq!(resolved(flags, pairs, selected).unwrap().servers, servers);
+}
+
+#[test]
+fn flags_win_over_variables_over_the_named_context_over_the_selected_one() {
+    let none = NatsFlags::default();
+    let dev = [("NATS_CONTEXT", "dev")];
+    let both = [("NATS_URL", "nats://b:1"), ("NATS_CONTEXT", "dev")];
+    check(
+        &flags(Some("nats://a:1"), Some("dev"), None),
+        &both,
+        Selected::Counts,
+        &["nats://a:1"],
+    );
+    check(&none, &both, Selected::Counts, &["nats://b:1"]);
+    check(
+        &none,
+        &dev,
+        Selected::Counts,
+        &["nats://dev:1", "nats://dev:2"],
+    );
+    check(&none, &[], Selected::Counts, &["nats://prod:1"]);
+    check(&none, &[], Selected::IsIgnored, &[USUAL_URL]);
+}
+
+#[test]
+fn a_selected_context_lends_its_password_to_nobody_else_s_server() {
+    let options = resolved(
+        &flags(Some("nats://a:1"), None, None),
+        &[],
+        Selected::Counts,
+    )
+    .unwrap();
+    assert_eq!((options.user, options.token), (None, None));
+}
+
+#[test]
+fn an_identity_is_taken_as_a_whole() {
+    let flags = flags(None, Some("prod"), None);
+    let options = resolved(&flags, &[("NATS_TOKEN", "other")], Selected::Counts).unwrap();
+    assert_eq!(
+        (options.user, options.token.as_deref()),
+        (None, Some("other"))
+    );
+    let options = resolved(&flags, &[], Selected::Counts).unwrap();
+    assert_eq!(options.user, Some(("boss".into(), "p".into())));
+}
+
+#[test]
+fn a_user_without_a_password_is_a_token() {
+    let options = resolved(&flags(None, None, Some("t0k")), &[], Selected::IsIgnored).unwrap();
+    assert_eq!(
+        (options.user, options.token.as_deref()),
+        (None, Some("t0k"))
+    );
+}
+
+#[test]
+fn a_context_that_cannot_be_used_is_refused_by_name() {
+    let refused = |name| {
+        let flags = flags(None, Some(name), None);
+        resolved(&flags, &[], Selected::Counts)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused("nsc").contains("`nsc`"));
+    assert!(refused("nobody").contains("nobody.json"));
+}
+
+#[test]
+fn a_jwt_and_its_seed_become_credentials() {
+    let pairs = [("NATS_JWT", "eyJ0eXAi"), ("NATS_SEED", "SUAXYZ")];
+    let creds = resolved(&NatsFlags::default(), &pairs, Selected::IsIgnored)
+        .unwrap()
+        .creds;
+    let creds = creds.unwrap();
+    assert!(creds.contains("\neyJ0eXAi\n") && creds.contains("\nSUAXYZ\n"));
+    assert!(resolved(&NatsFlags::default(), &pairs[..1], Selected::IsIgnored).is_err());
+}
+
+#[test]
+fn only_what_is_named_keeps_up_from_starting_a_server() {
+    let home = home_with_contexts();
+    let names = |flags: &NatsFlags, pairs: &[(&str, &str)]| {
+        names_a_server(
+            flags,
+            &NatsConfig::default(),
+            &environment(home.path(), pairs),
+        )
+    };
+    assert!(!names(&NatsFlags::default(), &[]));
+    assert!(names(&flags(Some("nats://a:1"), None, None), &[]));
+    assert!(names(&flags(None, Some("dev"), None), &[]));
+    assert!(names(&NatsFlags::default(), &[("NATS_URL", "nats://b:1")]));
+}

@@ -1,0 +1,56 @@
+//! Logs and metrics of the process.
+
+use std::io::IsTerminal;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// What is logged when nobody says otherwise.
+/// The client library tells at `info` what our own lines say better.
+const USUAL_FILTER: &str = "info,async_nats=warn";
+
+/// Starts logging to standard error; standard output belongs to the commands. A second call in
+/// the same process changes nothing.
+pub(crate) fn start_logs(config: &LogConfig, rust_log: Option<&str>) {
+    let filter = config
+        .filter
+        .as_deref()
+        .or(rust_log)
+        .unwrap_or(USUAL_FILTER);
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(USUAL_FILTER));
+    let is_terminal = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match config.format {
+        LogFormat::Auto if is_terminal => logs.with_ansi(true).try_init(),
+        LogFormat::Text => logs.with_ansi(is_terminal).try_init(),
+        LogFormat::Auto | LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+    commit: &'static str,
+}
+
+/// The metrics of this process, with what it is.
+pub(crate) fn registry() -> Registry {
+    let mut registry = Registry::with_prefix("fanfare");
+    let info = Family::<Build, Gauge>::default();
+    let version = env!("CARGO_PKG_VERSION");
+    // Set by whoever builds a release.
+    let commit = option_env!("FANFARE_COMMIT").unwrap_or("unknown");
+    info.get_or_create(&Build { version, commit }).set(1);
+    registry.register("build_info", "What is running", info);
+    registry
+}

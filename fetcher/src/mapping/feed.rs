@@ -1,0 +1,177 @@
+//! RSS, Atom and JSON Feed: three formats, one shape of item.
+//!
+//! An item has `id`, `title`, `link`, `links`, `summary`, `content`, `published`, `updated`,
+//! `time` (the first of the two that is there), `authors` and `categories`. What a feed does not
+//! say is `null`.
+
+use std::time::Duration;
+
+use feed_rs::model::{Entry, Feed};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::document::DocumentError;
+
+/// The entries of a feed, and how often its publisher wants to be asked.
+#[derive(Debug)]
+pub(crate) struct ReadFeed {
+    pub(crate) items: Vec<Value>,
+    pub(crate) ttl: Option<Duration>,
+}
+
+/// Reads a feed.
+///
+/// # Errors
+/// [`DocumentError::Feed`], [`DocumentError::CutOff`].
+pub(crate) fn read_feed(bytes: &[u8]) -> Result<ReadFeed, DocumentError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let parser = feed_rs::parser::Builder::new()
+        // The default is a random id for an entry without guid, link and title: a new item at
+        // every poll. Left empty here, and filled from the content below.
+        .id_generator(|links, title, _| {
+            let title = title.as_ref().map(|it| it.content.as_str());
+            match (links.first(), title) {
+                (None, None) => String::new(),
+                (link, title) => {
+                    hash(&[link.map_or("", |it| it.href.as_str()), title.unwrap_or_default()])
+                }
+            }
+        })
+        .sanitize_content(false)
+        .build();
+    let feed = parser.parse(bytes).map_err(DocumentError::Feed)?;
+    if !is_complete(bytes) {
+        return Err(DocumentError::CutOff);
+    }
+    let Feed { ttl, entries, .. } = feed;
+    Ok(ReadFeed {
+        items: entries.iter().map(item).collect(),
+        ttl: ttl.map(|minutes| Duration::from_secs(u64::from(minutes) * 60)),
+    })
+}
+
+fn item(entry: &Entry) -> Value {
+    let title = entry.title.as_ref().map(|it| it.content.as_str());
+    let summary = entry.summary.as_ref().map(|it| it.content.as_str());
+    let content = entry.content.as_ref().and_then(|it| it.body.as_deref());
+    let links: Vec<&str> = entry.links.iter().map(|it| it.href.as_str()).collect();
+    let link = entry
+        .links
+        .iter()
+        .find(|it| matches!(it.rel.as_deref(), None | Some("alternate")))
+        .or(entry.links.first())
+        .map(|it| it.href.as_str());
+    let published = entry.published.map(|it| it.to_rfc3339());
+    let updated = entry.updated.map(|it| it.to_rfc3339());
+    let authors: Vec<&str> = entry.authors.iter().filter_map(|it| it.name.as_deref()).collect();
+    let categories: Vec<&str> = entry.categories.iter().map(|it| it.term.as_str()).collect();
+    let id = match entry.id.as_str() {
+        "" => hash(&[summary.unwrap_or_default(), content.unwrap_or_default()]),
+        id => id.to_owned(),
+    };
+    json!({
+        "id": id,
+        "title": title,
+        "link": link,
+        "links": links,
+        "summary": summary,
+        "content": content,
+        "time": published.as_ref().or(updated.as_ref()),
+        "published": published,
+        "updated": updated,
+        "authors": authors,
+        "categories": categories,
+    })
+}
+
+fn hash(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let digest = hasher.finalize();
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// True when the XML ends with an end tag, comments and white space aside. The parser forgives a
+/// missing end; a feed that was cut off between two entries would look shorter than it is.
+fn is_complete(bytes: &[u8]) -> bool {
+    // The ASCII characters of UTF-16 and UTF-32 are themselves and zeros.
+    let tail: Vec<u8> = bytes.iter().rev().take(16 * 1024).rev().copied().collect();
+    let text: Vec<u8> = tail.into_iter().filter(|it| *it != 0).collect();
+    let text = String::from_utf8_lossy(&text);
+    let mut text = text.trim_end();
+    if text.ends_with('}') {
+        return true; // JSON Feed; serde has seen its end.
+    }
+    while text.ends_with("-->") {
+        text = text.rsplit_once("<!--").map_or("", |(before, _)| before).trim_end();
+    }
+    let Some((_, last)) = text.rsplit_once('<') else {
+        return false;
+    };
+    let name = last.trim_end_matches('>').trim();
+    last.ends_with('>')
+        && matches!(
+            name.rsplit(['/', ':']).next(),
+            Some("feed" | "rss" | "RDF" | "entry")
+        )
+        && name.starts_with('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATOM: &str = r#"<?xml version="1.0"?>
+<feed xmlns="http://www.w3.org/2005/Atom"><title>t</title><id>urn:f</id>
+<updated>2026-08-20T12:00:00Z</updated>
+<entry><title>One</title><id>urn:1</id><updated>2026-08-21T12:00:00Z</updated>
+<published>2026-08-20T12:00:00Z</published><link href="https://example.org/1"/>
+<summary>first</summary></entry>
+<entry><title>Two</title><id>urn:2</id><updated>2026-08-19T12:00:00Z</updated></entry>
+</feed><!-- end -->
+"#;
+
+    #[test]
+    fn an_atom_entry_presents_the_common_shape() {
+        let feed = read_feed(ATOM.as_bytes()).unwrap();
+        assert_eq!(feed.items.len(), 2);
+        assert_eq!(feed.items[0]["id"], "urn:1");
+        assert_eq!(feed.items[0]["link"], "https://example.org/1");
+        assert_eq!(feed.items[0]["published"], "2026-08-20T12:00:00+00:00");
+        assert_eq!(feed.items[0]["time"], feed.items[0]["published"]);
+        assert_eq!(feed.items[1]["summary"], Value::Null);
+        assert_eq!(feed.items[1]["time"], "2026-08-19T12:00:00+00:00");
+    }
+
+    #[test]
+    fn a_feed_cut_off_anywhere_is_an_error() {
+        let end = ATOM.find("</feed>").unwrap() + "</feed>".len();
+        for cut in 0..end {
+            assert!(read_feed(&ATOM.as_bytes()[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(read_feed(&ATOM.as_bytes()[..end]).is_ok());
+    }
+
+    #[test]
+    fn an_entry_without_guid_link_and_title_keeps_its_id_from_poll_to_poll() {
+        let rss = r#"<rss version="2.0"><channel><title>t</title><ttl>30</ttl>
+            <item><description>same words</description></item>
+            <item><description>other words</description></item></channel></rss>"#;
+        let (one, two) = (read_feed(rss.as_bytes()).unwrap(), read_feed(rss.as_bytes()).unwrap());
+        assert_eq!(one.items, two.items);
+        assert_ne!(one.items[0]["id"], one.items[1]["id"]);
+        assert_eq!(one.ttl, Some(Duration::from_secs(1800)));
+    }
+
+    #[test]
+    fn json_feed_is_a_feed() {
+        let text = r#"{"version":"https://jsonfeed.org/version/1.1","title":"t",
+            "items":[{"id":"1","content_text":"x","url":"https://example.org/1"}]}"#;
+        let feed = read_feed(text.as_bytes()).unwrap();
+        assert_eq!(feed.items[0]["id"], "1");
+        assert!(read_feed(&text.as_bytes()[..text.len() - 1]).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! The role: one pump per source, each for itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_nats::{Broker, Problem, Readiness};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::metric::Metrics;
+use crate::pump::Pump;
+
+/// A pump that ran so long begins again with the shortest pause.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// Why the role cannot go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// [`Config::validate`] has problems.
+    #[error("the configuration of the sources has {} problems", .0.len())]
+    Configuration(Vec<Problem>),
+    /// A supervisor of a source ended by a panic, which is a bug of this crate.
+    #[error("the supervisor of a source panicked")]
+    Supervisor(#[source] tokio::task::JoinError),
+}
+
+/// Runs all sources until `stop`, then returns when each has finished its batch.
+///
+/// A source that fails or panics is started again after a pause; the others do not notice.
+/// Dropping the future ends all of them at once, which loses and repeats nothing.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(
+    config: Config,
+    broker: Broker,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let problems = config.validate();
+    if !problems.is_empty() {
+        return Err(RunError::Configuration(problems));
+    }
+    let agent: Arc<str> = Arc::from(config.fetcher.user_agent());
+    let mut sources = JoinSet::new();
+    for source in config.source {
+        let pump = Pump {
+            metrics: metrics.of_source(&source.name),
+            source: Arc::new(source),
+            agent: Arc::clone(&agent),
+            broker: broker.clone(),
+        };
+        sources.spawn(supervise(pump, stop.clone()));
+    }
+    readiness.met("sources");
+    stop.cancelled().await;
+    readiness.unmet("sources", "draining");
+    while let Some(ended) = sources.join_next().await {
+        ended.map_err(RunError::Supervisor)?;
+    }
+    Ok(())
+}
+
+/// Starts a pump, and again whenever it ends before `stop`.
+async fn supervise(pump: Pump, stop: CancellationToken) {
+    let name = pump.source.name.clone();
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    while !stop.is_cancelled() {
+        let began_at = Instant::now();
+        // A set of one, so that a panic ends the pump alone and is heard here.
+        let mut set = JoinSet::new();
+        set.spawn(pump.clone().run(stop.clone()));
+        let error: Box<dyn std::error::Error + Send + Sync> = match set.join_next().await {
+            None | Some(Ok(Ok(()))) => return,
+            Some(Ok(Err(error))) => error.into(),
+            Some(Err(error)) => error.into(),
+        };
+        if began_at.elapsed() >= STABLE {
+            backoff.reset();
+        }
+        let pause = backoff.failed();
+        pump.metrics.restarted();
+        tell(&name, &*error, pause);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+fn tell(name: &str, error: &(dyn std::error::Error + 'static), pause: Duration) {
+    let pause_s = pause.as_secs_f64();
+    tracing::error!(source.name = name, error, pause_s, "source ended; starting it again");
+}

@@ -1,0 +1,90 @@
+//! The shipped examples of `docs/sources` compile and are valid as they stand.
+
+use fanfare_fetcher::Config;
+
+fn examples() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sources");
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .filter(|it| it.extension().is_some_and(|it| it == "toml"))
+        .map(|it| (it.display().to_string(), std::fs::read_to_string(&it).unwrap()))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_shipped_example_is_valid() {
+    let examples = examples();
+    assert!(examples.len() >= 8, "only {} examples", examples.len());
+    for (path, text) in examples {
+        let mut config: Config = toml::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        config.fetcher.contact = Some("ops@example.org".to_owned());
+        assert_eq!(config.resolve_secrets(&|_| Some("secret".to_owned())), []);
+        assert_eq!(config.validate(), [], "{path}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_keys() {
+    let text = r#"
+        [[source]]
+        name = "Bad Name"
+        fresh_for = "30d"
+        expires_in = "48h"
+        id = "{{ item.id"
+        topics = []
+        title = "{{ item.title }}"
+        when = "item.a =="
+        level = { levels = [], of = "{{ item.n }}" }
+        [[source.input]]
+        http = "ftp://example.org/feed"
+        every = "10ms"
+        items = "$.features["
+        [[source.input]]
+        websocket = "ws://127.0.0.1:1/"
+        headers = { "bad header" = "x" }
+
+        [[source]]
+        name = "api"
+        id = "x"
+        topics = ["t"]
+        title = "x"
+        [[source.input]]
+        http = "https://example.org/feed"
+    "#;
+    let config: Config = toml::from_str(text).unwrap();
+    let keys: Vec<String> = config.validate().into_iter().map(|it| it.key).collect();
+    for key in [
+        "source[0].name",
+        "source[0].fresh_for",
+        "source[0].expires_in",
+        "source[0].id",
+        "source[0].topics",
+        "source[0].when",
+        "source[0].level.levels",
+        "source[0].input[0].http",
+        "source[0].input[0].every",
+        "source[0].input[0].items",
+        "source[0].input[1].websocket",
+        "source[0].input[1].headers.bad header",
+        "source[1].name",
+        "fetcher.contact",
+    ] {
+        assert!(keys.iter().any(|it| it == key), "{key} is missing in {keys:?}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    for (text, expected) in [
+        ("[[source]]\nname = \"a\"\nidd = \"x\"", "idd"),
+        ("[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\n[[source.input]]\nhttp='https://x.org'\nevry='1s'", "evry"),
+        ("[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\n[[source.input]]\nhttp='https://x.org'\nping='x'", "ping"),
+        ("[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\nlevel={ levls=[1] }\ninput=[]", "levels = [4.5, 6.0]"),
+    ] {
+        let error = toml::from_str::<Config>(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}

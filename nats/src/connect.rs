@@ -1,0 +1,317 @@
+//! The connection: options named as the `nats` command line names them, and what the client tells.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::{self, Context};
+use rand::Rng;
+use thiserror::Error;
+
+use crate::metric::Metrics;
+use crate::publish::Gate;
+use crate::readiness::Readiness;
+use crate::subject::Names;
+
+/// Oldest server whose atomic batches work: 2.12.0 answers a create-only batch with 10164 for ever
+/// (measured).
+pub const MIN_SERVER: (i64, i64, i64) = (2, 12, 1);
+
+/// How long a permissions violation keeps the process from being ready.
+const VIOLATION_SHADOW: Duration = Duration::from_mins(1);
+
+/// How long answers about streams and durables are waited for: creating a consumer over a million
+/// keys takes up to 2.4 s (measured), and 30 s is far from it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How to reach and address the broker. Plain data; secrets are read by whoever builds it.
+#[derive(Clone, Default)]
+pub struct ConnectOptions {
+    /// Server URLs, at least one.
+    pub servers: Vec<String>,
+    /// Connection name, `fanfare-<role>/<host>/<node>`.
+    pub name: String,
+    /// This process among its kind; stands in member keys and receipts.
+    pub node: String,
+    /// Inbox prefix, `_INBOX` if empty.
+    pub inbox_prefix: String,
+    /// User and password.
+    pub user: Option<(String, String)>,
+    /// A token.
+    pub token: Option<String>,
+    /// The text of a credentials file.
+    pub creds: Option<String>,
+    /// An nkey seed.
+    pub nkey: Option<String>,
+    /// Certificate and key files.
+    pub tls_cert: Option<(PathBuf, PathBuf)>,
+    /// Additional certificate authorities.
+    pub tls_ca: Option<PathBuf>,
+    /// TLS before the server speaks.
+    pub tls_first: bool,
+    /// JetStream domain.
+    pub domain: Option<String>,
+    /// JetStream API prefix.
+    pub api_prefix: Option<String>,
+    /// Prefix of all our names.
+    pub names: Names,
+    /// Replicas of what `ensure` creates; planning chooses its way by it.
+    pub replicas: usize,
+    /// Only the given servers, in the given order; for tests that sit on one of them.
+    pub pinned: bool,
+}
+
+impl std::fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("servers", &self.servers.len())
+            .field("name", &self.name)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// A credentials file or seed is not readable.
+    #[error("the NATS credentials are not valid")]
+    Credentials(#[source] std::io::Error),
+    /// Nobody answered, or the server refused.
+    #[error("no connection to NATS")]
+    Connect(#[source] async_nats::ConnectError),
+    /// The server is too old.
+    #[error(
+        "nats-server {version} is too old: fanfare needs {}.{}.{} or newer (atomic batches, message schedules, per-message TTL)",
+        MIN_SERVER.0, MIN_SERVER.1, MIN_SERVER.2
+    )]
+    TooOld {
+        /// What it says it is.
+        version: String,
+    },
+    /// JetStream is off.
+    #[error(
+        "nats-server {version} runs without JetStream: add a `jetstream {{}}` block to its configuration"
+    )]
+    NoJetStream {
+        /// What it says it is.
+        version: String,
+    },
+}
+
+/// The broker as fanfare uses it; clones share the connection.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) client: Client,
+    pub(crate) context: Context,
+    /// The same with a short patience, for reads from a leader that may just have died.
+    pub(crate) reads: Context,
+    pub(crate) names: Names,
+    pub(crate) metrics: Metrics,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) replicas: usize,
+    node: Arc<str>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Connects, checks version and JetStream, and keeps listening to what the client tells.
+    ///
+    /// Dropping the future leaves no connection behind.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: after a short series of tries for the first connection; later losses are
+    /// healed by the client and shown in `readiness` as `nats`.
+    pub async fn connect(
+        options: ConnectOptions,
+        metrics: Metrics,
+        readiness: Readiness,
+    ) -> Result<Self, ConnectError> {
+        readiness.unmet("nats", "not connected yet");
+        let client = connect_client(&options, &metrics, &readiness).await?;
+        let info = client.server_info();
+        let (major, minor, patch) = MIN_SERVER;
+        if !client.is_server_compatible(major, minor, patch) {
+            return Err(ConnectError::TooOld {
+                version: info.version,
+            });
+        }
+        if !info.jetstream {
+            return Err(ConnectError::NoJetStream {
+                version: info.version,
+            });
+        }
+        metrics.connected.set(1);
+        readiness.met("nats");
+        Ok(Self {
+            context: context(client.clone(), &options, PATIENCE),
+            reads: context(client.clone(), &options, crate::request::ANSWER_TIMEOUT),
+            client,
+            names: options.names,
+            metrics,
+            gate: Arc::new(Gate::default()),
+            replicas: options.replicas.max(1),
+            node: options.node.into(),
+        })
+    }
+
+    /// The names of this pipeline.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// This process among its kind.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The counters of this contract.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// True while the client is connected.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// The version of the server that this connection sits on.
+    pub fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+
+    /// Writes out what the client still buffers.
+    pub async fn flush(&self) {
+        if let Err(error) = self.client.flush().await {
+            tracing::warn!(%error, "last bytes to NATS could not be flushed");
+        }
+    }
+
+    /// A random number that names one claim or one write among all.
+    pub(crate) fn nonce() -> u64 {
+        rand::rng().random()
+    }
+}
+
+fn context(client: Client, options: &ConnectOptions, timeout: Duration) -> Context {
+    let builder = jetstream::context::ContextBuilder::new()
+        .timeout(timeout)
+        .max_ack_inflight(512);
+    match (&options.domain, &options.api_prefix) {
+        (Some(domain), _) => builder.domain(domain.clone()).build(client),
+        (None, Some(prefix)) => builder.api_prefix(prefix.clone()).build(client),
+        (None, None) => builder.build(client),
+    }
+}
+
+async fn connect_client(
+    options: &ConnectOptions,
+    metrics: &Metrics,
+    readiness: &Readiness,
+) -> Result<Client, ConnectError> {
+    let mut nats = async_nats::ConnectOptions::new()
+        .name(&options.name)
+        .max_reconnects(None)
+        .connection_timeout(Duration::from_secs(2))
+        // A frozen server is noticed after three missed pings (measured): 9 s.
+        .ping_interval(Duration::from_secs(3))
+        .request_timeout(Some(crate::request::ANSWER_TIMEOUT))
+        .subscription_capacity(262_144)
+        .reconnect_delay_callback(|attempt| {
+            let longest = if attempt < 2 { 50 } else { 1000 };
+            Duration::from_millis(rand::rng().random_range(10..=longest))
+        })
+        .event_callback(listener(metrics.clone(), readiness.clone()));
+    if !options.inbox_prefix.is_empty() {
+        nats = nats.custom_inbox_prefix(&options.inbox_prefix);
+    }
+    if options.pinned {
+        nats = nats.ignore_discovered_servers().retain_servers_order();
+    }
+    if let Some((user, password)) = &options.user {
+        nats = nats.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(token) = &options.token {
+        nats = nats.token(token.clone());
+    }
+    if let Some(seed) = &options.nkey {
+        nats = nats.nkey(seed.trim().to_owned());
+    }
+    if let Some(creds) = &options.creds {
+        nats = nats.credentials(creds).map_err(ConnectError::Credentials)?;
+    }
+    if let Some((cert, key)) = &options.tls_cert {
+        nats = nats.add_client_certificate(cert.clone(), key.clone());
+    }
+    if let Some(ca) = &options.tls_ca {
+        nats = nats.add_root_certificates(ca.clone());
+    }
+    if options.tls_first {
+        nats = nats.tls_first();
+    }
+    nats.connect(options.servers.as_slice())
+        .await
+        .map_err(ConnectError::Connect)
+}
+
+/// What the client tells: logged, counted, and part of readiness.
+fn listener(
+    metrics: Metrics,
+    readiness: Readiness,
+) -> impl Fn(async_nats::Event) -> std::future::Ready<()> + Send + Sync + 'static {
+    let was_connected = AtomicBool::new(false);
+    move |event| {
+        hear(&event, &metrics, &readiness, &was_connected);
+        std::future::ready(())
+    }
+}
+
+fn hear(
+    event: &async_nats::Event,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    was_connected: &AtomicBool,
+) {
+    match event {
+        async_nats::Event::Connected => {
+            if was_connected.swap(true, Ordering::Relaxed) {
+                metrics.reconnects.inc();
+                tracing::info!("connected to NATS again");
+            }
+            metrics.connected.set(1);
+            readiness.met("nats");
+        }
+        async_nats::Event::Disconnected => {
+            metrics.connected.set(0);
+            readiness.unmet("nats", "connection lost, connecting again");
+            tracing::warn!("connection to NATS lost, connecting again");
+        }
+        async_nats::Event::ServerError(error) if is_violation(&error.to_string()) => {
+            metrics.violations.inc();
+            readiness.unmet_for("permissions", VIOLATION_SHADOW, error.to_string());
+            tracing::error!(%error, "NATS denied a permission: compare this user's list");
+        }
+        async_nats::Event::Draining | async_nats::Event::Closed => {
+            tracing::debug!(%event, "NATS connection");
+        }
+        async_nats::Event::LameDuckMode
+        | async_nats::Event::SlowConsumer(_)
+        | async_nats::Event::ServerError(_)
+        | async_nats::Event::ClientError(_) => {
+            tracing::warn!(%event, "NATS connection");
+        }
+    }
+}
+
+fn is_violation(text: &str) -> bool {
+    text.to_lowercase().contains("permissions violation")
+}

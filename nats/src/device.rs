@@ -1,0 +1,389 @@
+//! A device: an installation of an app, its token and what it wants to hear of.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::DeviceHash;
+use crate::event::{NameError, check_name};
+use crate::topic::{Pattern, Topic, TopicError};
+
+/// The longest id of a device.
+pub const MAX_ID_LEN: usize = 64;
+/// The longest push token; APNs and FCM document none, a Web Push endpoint is an URL.
+pub const MAX_TOKEN_LEN: usize = 2048;
+/// The most subscriptions of one device.
+pub const MAX_SUBSCRIPTIONS: usize = 256;
+
+/// Id of a device: 1 to 64 of `[A-Za-z0-9_-]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(Box<str>);
+
+/// Why a text is no device id.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a device id is 1 to {MAX_ID_LEN} of A-Z, a-z, 0-9, `_` and `-`")]
+pub struct DeviceIdError;
+
+impl DeviceId {
+    /// Reads an id.
+    ///
+    /// # Errors
+    /// [`DeviceIdError`] says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, DeviceIdError> {
+        let is_id = (1..=MAX_ID_LEN).contains(&text.len())
+            && text
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-');
+        if is_id {
+            Ok(Self(text.into()))
+        } else {
+            Err(DeviceIdError)
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where the device stands in the order of tasks.
+    pub fn hash(&self) -> DeviceHash {
+        DeviceHash::of(&self.0)
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Name of an app: one set of credentials at one provider and environment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppName(Box<str>);
+
+impl AppName {
+    /// Reads a name of 1 to 20 characters `[a-z0-9_-]`: `send-<app>-urgent` must stay below the 32
+    /// characters that JetStream advises for consumer names.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_name(text, 20)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A device's address at its provider. A secret: it prints as its last four characters.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Token(Box<str>);
+
+impl Token {
+    /// Takes a token of 1 to [`MAX_TOKEN_LEN`] printable ASCII characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_token = (1..=MAX_TOKEN_LEN).contains(&text.len())
+            && text.bytes().all(|it| it.is_ascii_graphic());
+        is_token.then(|| Self(text.into()))
+    }
+
+    /// The secret itself, for the provider's request alone.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The last four characters of a token of at least twelve, which people use to compare.
+    pub fn hint(&self) -> &str {
+        if self.0.len() < 12 {
+            return "";
+        }
+        self.0.get(self.0.len() - 4..).unwrap_or("")
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token(…{})", self.hint())
+    }
+}
+
+/// A condition on an event's `data`, from a closed set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Filter {
+    /// The number in `field` is at least `min`; a missing number is below all.
+    AtLeast {
+        /// Key in the event's data.
+        field: String,
+        /// The smallest number that passes.
+        min: f64,
+    },
+    /// The text or number in `field` is one of `any_of`.
+    AnyOf {
+        /// Key in the event's data.
+        field: String,
+        /// The values that pass.
+        any_of: Vec<Value>,
+    },
+    /// The event's `lat` and `lon` lie within `km` of a point.
+    Near {
+        /// Centre and radius.
+        near: Circle,
+    },
+}
+
+/// A circle on the earth's surface.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Circle {
+    /// Latitude of the centre in degrees, north positive.
+    pub lat: f64,
+    /// Longitude of the centre in degrees, east positive.
+    pub lon: f64,
+    /// Radius in kilometres.
+    pub km: f64,
+}
+
+impl Filter {
+    /// Whether an event with this data passes.
+    pub fn passes(&self, data: &Map<String, Value>) -> bool {
+        let number = |field: &str| data.get(field).and_then(Value::as_f64);
+        match self {
+            Self::AtLeast { field, min } => number(field).is_some_and(|it| it >= *min),
+            Self::AnyOf { field, any_of } => {
+                data.get(field).is_some_and(|value| any_of.contains(value))
+            }
+            Self::Near { near } => match (number("lat"), number("lon")) {
+                (Some(lat), Some(lon)) => distance_km(near.lat, near.lon, lat, lon) <= near.km,
+                (Some(_) | None, _) => false,
+            },
+        }
+    }
+}
+
+/// Great-circle distance by the haversine formula on a sphere of 6371 km.
+fn distance_km(lat_a: f64, lon_a: f64, lat_b: f64, lon_b: f64) -> f64 {
+    let half_lat = (lat_b - lat_a).to_radians() / 2.0;
+    let half_lon = (lon_b - lon_a).to_radians() / 2.0;
+    let a = half_lat.sin().powi(2)
+        + lat_a.to_radians().cos() * lat_b.to_radians().cos() * half_lon.sin().powi(2);
+    2.0 * 6371.0 * a.sqrt().min(1.0).asin()
+}
+
+/// One interest of a device: a pattern, and conditions that must all pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// Which topics.
+    pub pattern: Pattern,
+    /// Which of their events.
+    pub filters: Vec<Filter>,
+}
+
+impl Subscription {
+    /// Whether an event with these topics and data concerns this interest.
+    pub fn matches(&self, topics: &[Topic], data: &Map<String, Value>) -> bool {
+        topics.iter().any(|it| self.pattern.matches(it))
+            && self.filters.iter().all(|it| it.passes(data))
+    }
+}
+
+/// The document of one device: all its interests in one value, replaced as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// Which credentials reach it.
+    pub app: AppName,
+    /// Its address.
+    pub token: Token,
+    /// Whose it is.
+    pub user: Option<String>,
+    /// Its language, as the app wrote it (BCP 47).
+    pub locale: Option<String>,
+    /// Its time zone (IANA name).
+    pub time_zone: Option<String>,
+    /// What it follows.
+    pub subscriptions: Vec<Subscription>,
+    /// When this token was first registered for this device; what a provider's 410 is compared with.
+    pub registered_at: Timestamp,
+}
+
+/// The wire form; the version is that of the shape.
+#[derive(Serialize, Deserialize)]
+struct WireDevice {
+    schema: u32,
+    app: String,
+    token: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locale: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time_zone: Option<String>,
+    topics: Vec<WireSubscription>,
+    registered_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSubscription {
+    pattern: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    filters: Vec<Filter>,
+}
+
+const SCHEMA: u32 = 1;
+
+/// Why a stored document is no device. It never quotes the document.
+#[derive(Debug, Error)]
+pub enum DecodeDeviceError {
+    /// Not the JSON shape.
+    #[error("the document has another shape")]
+    Shape(#[source] serde_json::Error),
+    /// Written by a later version.
+    #[error("the document has schema {0}, this version reads {SCHEMA}")]
+    Schema(u32),
+    /// The app's name.
+    #[error("the app's name is not valid")]
+    App(#[source] NameError),
+    /// The token.
+    #[error("the token is not valid")]
+    Token,
+    /// A pattern.
+    #[error("a pattern is not valid")]
+    Pattern(#[source] TopicError),
+}
+
+impl Device {
+    /// The bytes that are stored.
+    pub fn encode(&self) -> Vec<u8> {
+        let wire = WireDevice {
+            schema: SCHEMA,
+            app: self.app.to_string(),
+            token: self.token.reveal().to_owned(),
+            user: self.user.clone(),
+            locale: self.locale.clone(),
+            time_zone: self.time_zone.clone(),
+            topics: self
+                .subscriptions
+                .iter()
+                .map(|it| WireSubscription {
+                    pattern: it.pattern.to_string(),
+                    filters: it.filters.clone(),
+                })
+                .collect(),
+            registered_at: self.registered_at,
+        };
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+
+    /// Reads stored bytes.
+    ///
+    /// # Errors
+    /// [`DecodeDeviceError`]; the record is skipped and counted, never a crash.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeDeviceError> {
+        let wire: WireDevice = serde_json::from_slice(bytes).map_err(DecodeDeviceError::Shape)?;
+        if wire.schema != SCHEMA {
+            return Err(DecodeDeviceError::Schema(wire.schema));
+        }
+        let subscriptions = wire
+            .topics
+            .into_iter()
+            .map(|it| {
+                Ok(Subscription {
+                    pattern: Pattern::parse(&it.pattern).map_err(DecodeDeviceError::Pattern)?,
+                    filters: it.filters,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            app: AppName::parse(&wire.app).map_err(DecodeDeviceError::App)?,
+            token: Token::parse(&wire.token).ok_or(DecodeDeviceError::Token)?,
+            user: wire.user,
+            locale: wire.locale,
+            time_zone: wire.time_zone,
+            subscriptions,
+            registered_at: wire.registered_at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn data(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn check_filter(filter: Value, event: Value, expected: bool) {
+        let filter: Filter = serde_json::from_value(filter).unwrap();
+        assert_eq!(filter.passes(&data(event)), expected);
+    }
+
+    #[test]
+    fn filters_compare_numbers_sets_and_distances() {
+        check_filter(json!({"field": "mag", "min": 5}), json!({"mag": 5.0}), true);
+        check_filter(
+            json!({"field": "mag", "min": 5}),
+            json!({"mag": 4.9}),
+            false,
+        );
+        check_filter(json!({"field": "mag", "min": 5}), json!({}), false);
+        check_filter(
+            json!({"field": "net", "any_of": ["us", "ci"]}),
+            json!({"net": "ci"}),
+            true,
+        );
+        check_filter(
+            json!({"field": "net", "any_of": ["us"]}),
+            json!({"net": "ci"}),
+            false,
+        );
+        let tokyo = json!({"near": {"lat": 35.68, "lon": 139.69, "km": 100.0}});
+        check_filter(tokyo.clone(), json!({"lat": 35.44, "lon": 139.64}), true);
+        check_filter(tokyo.clone(), json!({"lat": 34.69, "lon": 135.5}), false);
+        check_filter(tokyo, json!({"lat": 35.0}), false);
+    }
+
+    #[test]
+    fn a_document_is_read_back_as_written_and_never_prints_its_token() {
+        let device = Device {
+            app: AppName::parse("ios").unwrap(),
+            token: Token::parse(&"ab".repeat(32)).unwrap(),
+            user: Some("ada".into()),
+            locale: None,
+            time_zone: Some("Europe/Berlin".into()),
+            subscriptions: vec![Subscription {
+                pattern: Pattern::parse("quakes.>").unwrap(),
+                filters: vec![Filter::AtLeast {
+                    field: "mag".into(),
+                    min: 5.0,
+                }],
+            }],
+            registered_at: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(Device::decode(&device.encode()).unwrap(), device);
+        assert!(!format!("{device:?}").contains(&"ab".repeat(32)));
+    }
+
+    #[test]
+    fn a_filter_with_an_unknown_key_is_refused() {
+        let parsed: Result<Filter, _> =
+            serde_json::from_value(json!({"field": "mag", "min": 5, "max": 6}));
+        assert!(parsed.is_err());
+    }
+}

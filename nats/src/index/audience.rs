@@ -1,0 +1,262 @@
+//! Whom an event concerns: counted for the plan, walked by a task, looked up when its turn comes.
+
+use super::Index;
+use super::columns::{Slot, half, place};
+use crate::device::{AppName, DeviceId};
+use crate::event::Event;
+use crate::hash::DeviceHash;
+use crate::plan::HashRange;
+use crate::topic::{RESERVED, Topic};
+
+/// Whom an event concerns, against one generation of the subscriptions.
+#[derive(Clone, Debug)]
+pub struct Interest {
+    generation: u64,
+    subscriptions: Vec<u32>,
+    devices: Vec<DeviceHash>,
+    users: Vec<u64>,
+}
+
+/// A device to send to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its id.
+    pub id: String,
+    /// Its token. A secret.
+    pub token: String,
+    /// Revision of its document.
+    pub revision: u64,
+}
+
+/// Why a device gets nothing when its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dropped {
+    /// There is no such device any more.
+    Gone,
+    /// It belongs to another app.
+    OtherApp,
+    /// It follows the event's topics no longer.
+    Unsubscribed,
+    /// Its token is another device's.
+    TokenLost,
+    /// Its token came from another device after the plan, which may have been sent to.
+    TokenMoved,
+}
+
+impl Dropped {
+    /// The reason in a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::OtherApp => "other_app",
+            Self::Unsubscribed => "unsubscribed",
+            Self::TokenLost => "token_lost",
+            Self::TokenMoved => "token_moved",
+        }
+    }
+}
+
+impl Index {
+    /// Whom an event concerns.
+    pub fn interest(&self, event: &Event) -> Interest {
+        let mut interest = Interest {
+            generation: self.subscriptions.generation,
+            subscriptions: self.subscriptions.matching(event),
+            devices: Vec::new(),
+            users: Vec::new(),
+        };
+        for topic in event.topics.iter().filter(|it| it.is_reserved()) {
+            interest.add_reserved(topic);
+        }
+        interest
+    }
+
+    /// The same, again, if subscriptions have begun or ceased since.
+    pub fn refresh(&self, interest: &mut Interest, event: &Event) {
+        if interest.generation != self.subscriptions.generation {
+            *interest = self.interest(event);
+        }
+    }
+
+    /// The audience, counted per app.
+    pub fn count(&self, interest: &Interest) -> Vec<(AppName, u64)> {
+        let mut counts = vec![0_u64; self.app_names.len()];
+        let mut count = |slot: Slot| {
+            let app = self.apps.get(place(slot)).copied().unwrap_or(u16::MAX);
+            if let Some(n) = counts.get_mut(usize::from(app)) {
+                *n += 1;
+            }
+        };
+        let whole = HashRange::new(0, 0);
+        let listed: u64 = interest
+            .subscriptions
+            .iter()
+            .map(|it| u64::from(self.subscriptions.n_devices(*it)))
+            .sum();
+        if listed * 8 > u64::try_from(self.n_devices).unwrap_or(u64::MAX) {
+            // Most are concerned: one pass over all is cheaper than a look-up for each.
+            for slot in self.order.iter().flatten() {
+                if self.concerns(*slot, interest) && !self.lost.contains(slot) {
+                    count(*slot);
+                }
+            }
+        } else if let Some(whole) = whole {
+            for slot in self.candidates(interest, whole, DeviceHash(0), usize::MAX) {
+                if !self.lost.contains(&slot) {
+                    count(slot);
+                }
+            }
+        }
+        self.app_names.iter().cloned().zip(counts).collect()
+    }
+
+    /// The next devices of an app in a range, from a hash on, in the order of the walk: at most
+    /// `limit`; fewer mean that the range has ended.
+    pub fn walk(
+        &self,
+        interest: &Interest,
+        app: &AppName,
+        range: HashRange,
+        from: DeviceHash,
+        limit: usize,
+    ) -> Vec<DeviceHash> {
+        let Some(app) = self.app_names.iter().position(|it| it == app) else {
+            return Vec::new();
+        };
+        let is_mine = |slot: &Slot| {
+            self.apps
+                .get(place(*slot))
+                .is_some_and(|it| usize::from(*it) == app)
+        };
+        let mut from = from.max(range.first());
+        let mut found = Vec::new();
+        loop {
+            let candidates = self.candidates(interest, range, from, limit.max(64));
+            let n_candidates = candidates.len();
+            let last = candidates
+                .last()
+                .and_then(|it| self.hashes.get(place(*it)))
+                .copied();
+            let hashes = candidates
+                .into_iter()
+                .filter(is_mine)
+                .filter_map(|it| self.hashes.get(place(it)).copied())
+                .map(DeviceHash);
+            found.extend(hashes);
+            let next = last.and_then(|it| it.checked_add(1)).map(DeviceHash);
+            match next {
+                Some(next) if n_candidates >= limit.max(64) && found.len() < limit => from = next,
+                Some(_) | None => break,
+            }
+        }
+        found.truncate(limit);
+        found
+    }
+
+    /// What to send to when a device's turn has come.
+    ///
+    /// # Errors
+    /// [`Dropped`] says why it gets nothing.
+    pub fn target(
+        &self,
+        interest: &Interest,
+        app: &AppName,
+        hash: DeviceHash,
+        plan_revision: u64,
+    ) -> Result<Target, Dropped> {
+        let slot = self.find(hash).ok_or(Dropped::Gone)?;
+        let record = self.record(slot).ok_or(Dropped::Gone)?;
+        let number = self.apps.get(place(slot)).copied().map(usize::from);
+        if number.and_then(|it| self.app_names.get(it)) != Some(app) {
+            return Err(Dropped::OtherApp);
+        }
+        if !self.concerns(slot, interest) {
+            return Err(Dropped::Unsubscribed);
+        }
+        if self.lost.contains(&slot) {
+            return Err(Dropped::TokenLost);
+        }
+        if self.moved.get(&slot).is_some_and(|it| *it > plan_revision) {
+            return Err(Dropped::TokenMoved);
+        }
+        Ok(Target {
+            id: record.id.to_owned(),
+            token: record.token(),
+            revision: self.revision(slot),
+        })
+    }
+
+    /// The id of the device with this hash.
+    pub fn device_id(&self, hash: DeviceHash) -> Option<DeviceId> {
+        let record = self.record(self.find(hash)?)?;
+        DeviceId::parse(record.id).ok()
+    }
+}
+
+impl Interest {
+    fn add_reserved(&mut self, topic: &Topic) {
+        match topic.as_str().split('.').collect::<Vec<_>>().as_slice() {
+            [RESERVED, "device", id] => self.devices.push(DeviceHash::of(id)),
+            [RESERVED, "user", hash] => {
+                self.users.extend(DeviceHash::parse(hash).map(|it| it.0));
+            }
+            _ => {}
+        }
+    }
+
+    fn has(&self, subscription: u32) -> bool {
+        self.subscriptions.binary_search(&subscription).is_ok()
+    }
+}
+
+/// Looking through the columns.
+impl Index {
+    /// Whether an event concerns a device.
+    fn concerns(&self, slot: Slot, interest: &Interest) -> bool {
+        let Some(record) = self.record(slot) else {
+            return false;
+        };
+        let hash = self.hashes.get(place(slot)).copied().unwrap_or(0);
+        record.subscriptions().any(|it| interest.has(it))
+            || interest.devices.contains(&DeviceHash(hash))
+            || (record.user != 0 && interest.users.contains(&record.user))
+    }
+
+    /// Concerned slots of a range, from a hash on, in order; at most `limit`.
+    fn candidates(
+        &self,
+        interest: &Interest,
+        range: HashRange,
+        from: DeviceHash,
+        limit: usize,
+    ) -> Vec<Slot> {
+        if from > range.last() {
+            return Vec::new(); // The bitmaps' ranges panic where the end is before the beginning.
+        }
+        let (first, last) = (half(from), half(range.last()));
+        let mut halves: Vec<u32> = interest
+            .subscriptions
+            .iter()
+            .filter_map(|it| self.subscriptions.devices(*it))
+            // One more: the first half may hold only hashes below `from`.
+            .flat_map(|it| it.range(first..=last).take(limit.saturating_add(1)))
+            .collect();
+        halves.extend(interest.devices.iter().map(|it| half(*it)));
+        for user in &interest.users {
+            let slots = self.users.iter_hash(*user);
+            let hashes = slots.filter_map(|it| self.hashes.get(place(*it)));
+            halves.extend(hashes.map(|it| half(DeviceHash(*it))));
+        }
+        halves.retain(|it| (first..=last).contains(it));
+        halves.sort_unstable();
+        halves.dedup();
+        let hash = |slot: &Slot| self.hashes.get(place(*slot)).copied().unwrap_or(0);
+        halves
+            .into_iter()
+            .flat_map(|it| self.with_half(it))
+            .filter(|slot| (from.0..=range.last().0).contains(&hash(slot)))
+            .filter(|slot| self.concerns(*slot, interest))
+            .take(limit)
+            .collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! Whose a token is: the document with the highest revision that contains it.
+
+use super::Index;
+use super::columns::{Slot, half, place};
+use super::record::Record;
+use crate::device::Token;
+use crate::hash::DeviceHash;
+
+impl Index {
+    /// Whether a slot holds this token as its own.
+    pub(super) fn owns(&self, slot: Slot, token: &Token) -> bool {
+        let holds = self
+            .record(slot)
+            .is_some_and(|it| it.token() == token.reveal());
+        holds && !self.lost.contains(&slot)
+    }
+
+    /// Enters a slot's token and user into their tables; the token is its own, because its document
+    /// is the latest. Returns whether other devices have the token too.
+    pub(super) fn attach(&mut self, slot: Slot) -> bool {
+        let Some(record) = self.record(slot) else {
+            return false;
+        };
+        let (token_hash, user) = (record.token_hash(), record.user);
+        let rivals = self.with_token_of(slot);
+        self.lost.extend(rivals.iter().copied());
+        let Self {
+            tokens,
+            users,
+            records,
+            arena,
+            ..
+        } = self;
+        let read = |slot: &Slot| {
+            records
+                .get(place(*slot))
+                .and_then(|it| Record::read(arena.from(*it)))
+        };
+        tokens.insert_unique(token_hash, slot, |it| {
+            read(it).map_or(0, |it| it.token_hash())
+        });
+        if user != 0 {
+            users.insert_unique(user, slot, |it| read(it).map_or(0, |it| it.user));
+        }
+        !rivals.is_empty()
+    }
+
+    /// Other slots with the same token.
+    fn with_token_of(&self, slot: Slot) -> Vec<Slot> {
+        let Some(record) = self.record(slot) else {
+            return Vec::new();
+        };
+        let is_same = |it: &&Slot| {
+            **it != slot && self.record(**it).is_some_and(|it| it.has_token_of(&record))
+        };
+        self.tokens
+            .iter_hash(record.token_hash())
+            .filter(is_same)
+            .copied()
+            .collect()
+    }
+
+    /// Takes a slot's record out of the tables and gives its token to whoever owns it then.
+    pub(super) fn detach(&mut self, slot: Slot, revision: u64) {
+        let heirs = self.with_token_of(slot);
+        let owned = !self.lost.remove(&slot);
+        self.moved.remove(&slot);
+        if owned && let Some(heir) = heirs.into_iter().max_by_key(|it| self.revision(*it)) {
+            self.lost.remove(&heir);
+            self.moved.insert(heir, revision);
+        }
+        let Some(record) = self.record(slot) else {
+            return;
+        };
+        let (token_hash, user, len) = (record.token_hash(), record.user, record.len);
+        let numbers: Vec<u32> = record.subscriptions().collect();
+        let half = half(DeviceHash(
+            self.hashes.get(place(slot)).copied().unwrap_or(0),
+        ));
+        if let Ok(entry) = self.tokens.find_entry(token_hash, |it| *it == slot) {
+            entry.remove();
+        }
+        if user != 0
+            && let Ok(entry) = self.users.find_entry(user, |it| *it == slot)
+        {
+            entry.remove();
+        }
+        for number in numbers {
+            let is_shared = self.with_half(half).any(|it| {
+                it != slot
+                    && self
+                        .record(it)
+                        .is_some_and(|it| it.subscriptions().any(|n| n == number))
+            });
+            self.subscriptions.remove(number, half, is_shared);
+        }
+        self.arena.abandon(len);
+    }
+}

@@ -1,0 +1,274 @@
+//! Streams, buckets and durables as data, with an idempotent `ensure`, and a `verify` that names
+//! each difference that would break the promise.
+
+mod compare;
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy};
+use async_nats::jetstream::context::KeyValueErrorKind;
+use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use thiserror::Error;
+
+pub use self::compare::Difference;
+
+use crate::bucket::MARKER_TTL;
+use crate::connect::Broker;
+use crate::plan::Lane;
+use crate::subject::Names;
+
+/// The durable that all notifiers take events from.
+pub const EVENTS_CONSUMER: &str = "notifier";
+/// Consumer metadata: raised at every re-creation, compared first in claims.
+pub const LANE_EPOCH: &str = "fanfare.lane_epoch";
+
+const DAY: Duration = Duration::from_hours(24);
+const GIB: i64 = 1 << 30;
+
+/// Everything that is stored, as data.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// 1 or 3.
+    pub replicas: usize,
+    /// The lanes whose durables must exist.
+    pub lanes: Vec<Lane>,
+    /// How long a message may stay with a worker that says nothing.
+    pub ack_wait: Duration,
+    /// How long events are remembered; at least the longest `fresh_for` plus slack.
+    pub events_max_age: Duration,
+}
+
+impl Topology {
+    /// The shipped values: `ack_wait` 15 s on one server, 30 s on three, where a fail-over may use
+    /// up to 11 s of it.
+    pub fn new(replicas: usize, lanes: Vec<Lane>) -> Self {
+        Self {
+            replicas,
+            lanes,
+            ack_wait: Duration::from_secs(if replicas > 1 { 30 } else { 15 }),
+            events_max_age: 7 * DAY,
+        }
+    }
+
+    fn streams(&self, names: &Names) -> Vec<stream::Config> {
+        let common = stream::Config {
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            duplicate_window: Duration::from_mins(2).min(self.events_max_age),
+            ..stream::Config::default()
+        };
+        vec![
+            stream::Config {
+                name: names.events(),
+                subjects: vec![names.all("event")],
+                discard: DiscardPolicy::New,
+                max_age: self.events_max_age,
+                max_bytes: GIB,
+                max_message_size: 64 * 1024,
+                allow_message_ttl: true,
+                allow_direct: true,
+                deny_delete: true,
+                deny_purge: true,
+                ..common.clone()
+            },
+            stream::Config {
+                name: names.tasks(),
+                subjects: vec![names.all("plan"), names.all("task"), names.all("later")],
+                discard: DiscardPolicy::Old, // Schedules do not go with discard new (10052).
+                max_age: 2 * DAY,
+                allow_atomic_publish: true,
+                allow_message_schedules: true,
+                allow_message_ttl: true,
+                allow_direct: true,
+                allow_rollup: true,
+                ..common.clone()
+            },
+            stream::Config {
+                name: names.receipts(),
+                subjects: vec![names.all("receipt")],
+                discard: DiscardPolicy::New,
+                max_age: 7 * DAY,
+                max_bytes: 2 * GIB,
+                allow_direct: false, // A direct get may be stale; here it fails instead.
+                deny_delete: true,
+                deny_purge: true,
+                ..common.clone()
+            },
+            stream::Config {
+                name: names.dead(),
+                subjects: Self::dead_subjects(names),
+                discard: DiscardPolicy::New,
+                max_age: 30 * DAY,
+                max_bytes: GIB / 4,
+                allow_direct: true,
+                ..common
+            },
+        ]
+    }
+
+    fn dead_subjects(names: &Names) -> Vec<String> {
+        let advisory =
+            |stream: String| format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.*");
+        vec![
+            names.all("dead"),
+            advisory(names.events()),
+            advisory(names.tasks()),
+        ]
+    }
+
+    fn buckets(&self, names: &Names) -> Vec<kv::Config> {
+        let bucket = |bucket: String, limit_markers: Duration| kv::Config {
+            bucket,
+            history: 1,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            limit_markers: Some(limit_markers),
+            ..kv::Config::default()
+        };
+        vec![
+            bucket(names.devices_bucket(), MARKER_TTL),
+            bucket(names.control_bucket(), Duration::from_hours(1)),
+            bucket(names.keys_bucket(), Duration::from_hours(1)),
+        ]
+    }
+
+    /// The durables: stream and configuration.
+    fn consumers(&self, names: &Names) -> Vec<(String, consumer::pull::Config)> {
+        let durable = |name: String, filter_subject: String| consumer::pull::Config {
+            durable_name: Some(name),
+            filter_subject,
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.ack_wait,
+            max_deliver: -1,
+            ..consumer::pull::Config::default()
+        };
+        let mut consumers = vec![(
+            names.events(),
+            consumer::pull::Config {
+                max_ack_pending: 64,
+                max_waiting: 512,
+                ..durable(EVENTS_CONSUMER.to_owned(), names.all("event"))
+            },
+        )];
+        consumers.extend(self.lanes.iter().map(|lane| {
+            let config = consumer::pull::Config {
+                max_ack_pending: 1000,
+                max_waiting: 2048,
+                metadata: [(LANE_EPOCH.to_owned(), "1".to_owned())].into(),
+                ..durable(Names::send_consumer(lane), names.lane_tasks(lane))
+            };
+            (names.tasks(), config)
+        }));
+        consumers
+    }
+}
+
+/// Why the topology could not be brought about or looked at.
+#[derive(Debug, Error)]
+pub enum TopologyError {
+    /// A stream or bucket.
+    #[error("stream or bucket {name} could not be created: {text}")]
+    Create {
+        /// Which.
+        name: String,
+        /// The broker's words.
+        text: String,
+    },
+    /// A consumer.
+    #[error("consumer {name} could not be created: {text}")]
+    Consumer {
+        /// Which.
+        name: String,
+        /// The broker's words.
+        text: String,
+    },
+    /// Something exists that would break the promise.
+    #[error("the broker's streams would break the promise:{}", list(.0))]
+    Differences(Vec<Difference>),
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().fold(String::new(), |mut text, it| {
+        text.push_str("\n  ");
+        text.push_str(&it.to_string());
+        text
+    })
+}
+
+impl Broker {
+    /// Creates what is missing and changes nothing; then checks everything.
+    ///
+    /// Safe to call from any number of processes at once, and again after a partial failure.
+    ///
+    /// # Errors
+    /// [`TopologyError`]; `Differences` if something exists in a shape that breaks the promise.
+    pub async fn ensure(&self, topology: &Topology) -> Result<(), TopologyError> {
+        for config in topology.streams(&self.names) {
+            let name = config.name.clone();
+            self.context
+                .get_or_create_stream(config)
+                .await
+                .map_err(|error| TopologyError::Create {
+                    name,
+                    text: error.to_string(),
+                })?;
+        }
+        for config in topology.buckets(&self.names) {
+            self.ensure_bucket(config).await?;
+        }
+        for (stream, config) in topology.consumers(&self.names) {
+            self.ensure_consumer(&stream, config).await?;
+        }
+        let differences = self.verify(topology).await;
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(TopologyError::Differences(differences))
+        }
+    }
+
+    async fn ensure_bucket(&self, config: kv::Config) -> Result<(), TopologyError> {
+        let bucket = config.bucket.clone();
+        match self.context.get_key_value(bucket.clone()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == KeyValueErrorKind::GetBucket => self
+                .context
+                .create_key_value(config)
+                .await
+                .map(|_| ())
+                .map_err(|error| TopologyError::Create {
+                    name: bucket,
+                    text: format!("{error}: {:?}", std::error::Error::source(&error)),
+                }),
+            Err(error) => Err(TopologyError::Create {
+                name: bucket,
+                text: error.to_string(),
+            }),
+        }
+    }
+
+    async fn ensure_consumer(
+        &self,
+        stream: &str,
+        config: consumer::pull::Config,
+    ) -> Result<(), TopologyError> {
+        let name = config.durable_name.clone().unwrap_or_default();
+        let failed = |text: String| TopologyError::Consumer {
+            name: name.clone(),
+            text,
+        };
+        let handle = self
+            .context
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        handle
+            .get_or_create_consumer(&name, config)
+            .await
+            .map(|_| ())
+            .map_err(|error| failed(error.to_string()))
+    }
+}

@@ -1,0 +1,157 @@
+//! A real nats-server per test.
+
+use std::path::PathBuf;
+
+use fanfare_nats_server::{Cluster, Download, Environment, Options, Server, Store, obtain};
+
+use crate::connect::{Broker, ConnectOptions};
+use crate::metric::Metrics;
+use crate::readiness::Readiness;
+use crate::stream::Topology;
+
+/// The nats-server that tests run: found or fetched as the executable would.
+///
+/// # Panics
+/// If there is none to be had; the message says what was tried.
+#[expect(clippy::panic, reason = "a test without a broker cannot go on")]
+pub async fn binary() -> PathBuf {
+    let environment = Environment::of_process();
+    match obtain(None, &environment, Download::Allowed, &|step| {
+        eprintln!("{step}");
+    })
+    .await
+    {
+        Ok(obtained) => obtained.path,
+        Err(error) => panic!("no nats-server for the tests: {error}"),
+    }
+}
+
+/// One server or three, which end with the test.
+#[expect(missing_debug_implementations, reason = "holds processes")]
+pub struct TestServer {
+    servers: Servers,
+    replicas: usize,
+}
+
+enum Servers {
+    One(Box<Server>),
+    Three(Cluster),
+}
+
+impl TestServer {
+    /// Starts one server with an empty, temporary store.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[expect(clippy::panic, reason = "a test without a broker cannot go on")]
+    pub async fn start() -> Self {
+        let options = Options {
+            store: Store::Ephemeral,
+            ..Options::ephemeral()
+        };
+        match Server::start(&binary().await, options).await {
+            Ok(server) => Self {
+                servers: Servers::One(Box::new(server)),
+                replicas: 1,
+            },
+            Err(error) => panic!("nats-server did not start: {error}"),
+        }
+    }
+
+    /// Starts three servers as one cluster.
+    ///
+    /// # Panics
+    /// If one of them does not start.
+    pub async fn start_three() -> Self {
+        let binary = binary().await;
+        let mut tries = 1..=5;
+        loop {
+            let error = match Cluster::start(&binary, 3, &Options::ephemeral()).await {
+                Ok(cluster) => {
+                    return Self {
+                        servers: Servers::Three(cluster),
+                        replicas: 3,
+                    };
+                }
+                Err(error) => error.to_string(),
+            };
+            // The ports of a cluster were free a moment before; somebody else's outgoing
+            // connection may have got one of them since.
+            let is_worth_it = error.contains("address already in use") && tries.next().is_some();
+            assert!(
+                is_worth_it,
+                "the nats-server cluster did not start: {error}"
+            );
+        }
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        match &self.servers {
+            Servers::One(server) => server.url(),
+            Servers::Three(cluster) => cluster.url(),
+        }
+    }
+
+    /// 1 or 3.
+    pub fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// The process, for faults; the first of three.
+    ///
+    /// # Panics
+    /// If a cluster has no servers, which does not happen.
+    #[expect(clippy::panic, reason = "support code of tests")]
+    pub fn server(&mut self) -> &mut Server {
+        match &mut self.servers {
+            Servers::One(server) => server,
+            Servers::Three(cluster) => match cluster.servers_mut().first_mut() {
+                Some(server) => server,
+                None => panic!("an empty cluster"),
+            },
+        }
+    }
+
+    /// The three processes, for faults.
+    pub fn cluster(&mut self) -> Option<&mut Cluster> {
+        match &mut self.servers {
+            Servers::One(_) => None,
+            Servers::Three(cluster) => Some(cluster),
+        }
+    }
+
+    /// How to connect as `node`.
+    pub fn options(&self, node: &str) -> ConnectOptions {
+        ConnectOptions {
+            servers: self.url().split(',').map(str::to_owned).collect(),
+            name: format!("fanfare-test/{node}"),
+            node: node.to_owned(),
+            replicas: self.replicas,
+            ..ConnectOptions::default()
+        }
+    }
+
+    /// A connection as `node`, with every stream and bucket but no lanes.
+    pub async fn broker(&self, node: &str) -> Broker {
+        self.broker_with(node, &Topology::new(self.replicas, Vec::new()))
+            .await
+    }
+
+    /// A connection as `node`, with `topology` ensured.
+    ///
+    /// # Panics
+    /// If the server does not take it.
+    #[expect(clippy::panic, reason = "a test without a broker cannot go on")]
+    pub async fn broker_with(&self, node: &str, topology: &Topology) -> Broker {
+        let broker =
+            match Broker::connect(self.options(node), Metrics::default(), Readiness::new()).await {
+                Ok(broker) => broker,
+                Err(error) => panic!("no connection to the test's server: {error}"),
+            };
+        if let Err(error) = broker.ensure(topology).await {
+            panic!("the test's streams could not be made: {error}");
+        }
+        broker
+    }
+}

@@ -1,0 +1,356 @@
+//! Follows the device bucket into the index, and proves how fresh the index is.
+//!
+//! The fold has a thread and a runtime of its own, so that a fan-out cannot starve it: a starved
+//! index would look like a broker without quorum and stop all sending.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use fanfare_nats::feed::{Change, FeedError};
+use fanfare_nats::index::Index;
+use fanfare_nats::{Broker, Readiness};
+use futures::FutureExt;
+use rand::Rng;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often the index proves itself while there is work (design section 5).
+const REFRESH: Duration = Duration::from_millis(500);
+/// A barrier that does not come back by then is given up and another one begun.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Deletions are remembered for 7 days; whoever heard nothing for longer than this starts over.
+const REBUILD_AFTER: Duration = Duration::from_secs(6 * 24 * 3600);
+/// Changes applied under one lock.
+const APPLY_AT_ONCE: usize = 256;
+
+/// The state of the barriers of this process.
+#[derive(Clone, Copy, Debug, Default)]
+struct Barriers {
+    /// How many were begun.
+    begun: u64,
+    /// The last of them that was seen in the watch.
+    done: u64,
+    /// The revision of that one.
+    revision: u64,
+    /// When it was begun: the index is at least as new as this.
+    fresh_as_of: Option<Instant>,
+}
+
+/// The index and the proof of its freshness; clones share both.
+#[derive(Clone)]
+pub struct Follower {
+    index: Arc<RwLock<Index>>,
+    seen: watch::Receiver<u64>,
+    barriers: watch::Receiver<Barriers>,
+    wanted: Arc<AtomicU64>,
+    ask: Arc<Notify>,
+    work: Arc<AtomicUsize>,
+    freshness: Duration,
+}
+
+/// While one of these lives, the index keeps proving itself.
+pub struct AtWork(Arc<AtomicUsize>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The follower's thread ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that follows the device bucket ended")]
+pub struct FollowerEnded;
+
+/// What drives a [`Follower`]: to be run until it returns.
+pub struct Driver {
+    broker: Broker,
+    barriers: watch::Sender<Barriers>,
+    seen: watch::Receiver<u64>,
+    wanted: Arc<AtomicU64>,
+    ask: Arc<Notify>,
+    work: Arc<AtomicUsize>,
+    ended: oneshot::Receiver<()>,
+    stop: CancellationToken,
+}
+
+impl Follower {
+    /// Starts the fold on a thread of its own. Its [`Driver`] must be run beside.
+    ///
+    /// `stop` ends both; it must be cancelled after the last send.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(
+        broker: Broker,
+        freshness: Duration,
+        readiness: Readiness,
+        stop: CancellationToken,
+    ) -> std::io::Result<(Self, Driver)> {
+        let index = Arc::new(RwLock::new(Index::default()));
+        let (seen_sender, seen) = watch::channel(0);
+        let (barriers_sender, barriers) = watch::channel(Barriers::default());
+        let (ended_sender, ended) = oneshot::channel();
+        let (wanted, ask) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+        let work = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let fold = Fold {
+            broker: broker.clone(),
+            index: index.clone(),
+            seen: seen_sender,
+            readiness,
+        };
+        let stop_fold = stop.clone();
+        std::thread::Builder::new()
+            .name("index".to_owned())
+            .spawn(move || {
+                let _ended = ended_sender; // Dropped with the thread, also by a panic.
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = fold.run() => {}
+                        () = stop_fold.cancelled() => {}
+                    }
+                });
+            })?;
+        let follower = Self {
+            index,
+            seen: seen.clone(),
+            barriers,
+            wanted: wanted.clone(),
+            ask: ask.clone(),
+            work: work.clone(),
+            freshness,
+        };
+        let driver = Driver {
+            broker,
+            barriers: barriers_sender,
+            seen,
+            wanted,
+            ask,
+            work,
+            ended,
+            stop,
+        };
+        Ok((follower, driver))
+    }
+
+    /// The index as of now. Hold it shortly: changes wait meanwhile.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shared index, for work on another thread.
+    pub(crate) fn shared(&self) -> Arc<RwLock<Index>> {
+        self.index.clone()
+    }
+
+    /// Waits for a barrier that is begun after this call, and returns its revision: the index
+    /// contains everything that was acknowledged before this call.
+    ///
+    /// Without a quorum it waits until there is one. Dropping the future is harmless.
+    pub async fn barrier(&self) -> u64 {
+        let mut barriers = self.barriers.clone();
+        let want = barriers.borrow().begun + 1;
+        self.wanted.fetch_max(want, Ordering::AcqRel);
+        self.ask.notify_one();
+        let revision = barriers
+            .wait_for(|it| it.done >= want)
+            .await
+            .map(|it| it.revision);
+        match revision {
+            Ok(revision) => revision,
+            Err(_) => std::future::pending().await, // The driver has ended; so will the role.
+        }
+    }
+
+    /// Waits until the index has reached a revision and is fresh.
+    pub async fn ready_for(&self, revision: u64) {
+        let mut seen = self.seen.clone();
+        if seen.wait_for(|it| *it >= revision).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        while !self.is_fresh() {
+            self.barrier().await;
+        }
+    }
+
+    /// Whether the index is known to be at most the configured time old. Older than that, an
+    /// unsubscribe may have been answered that it does not show: nothing may be sent.
+    pub fn is_fresh(&self) -> bool {
+        let as_of = self.barriers.borrow().fresh_as_of;
+        as_of.is_some_and(|it| it.elapsed() < self.freshness)
+    }
+
+    /// Age of the last proof, if there was one.
+    pub fn age(&self) -> Option<Duration> {
+        self.barriers.borrow().fresh_as_of.map(|it| it.elapsed())
+    }
+
+    /// Keeps the index proving itself while the guard lives.
+    pub fn at_work(&self) -> AtWork {
+        self.work.fetch_add(1, Ordering::Relaxed);
+        self.ask.notify_one();
+        AtWork(self.work.clone())
+    }
+
+    /// Waits until the first load is complete.
+    pub async fn loaded(&self) {
+        let mut seen = self.seen.clone();
+        if seen.wait_for(|it| *it > 0).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Driver {
+    /// Writes barriers when they are asked for or due, until stopped.
+    ///
+    /// # Errors
+    /// [`FollowerEnded`] if the fold's thread panicked.
+    pub async fn run(mut self) -> Result<(), FollowerEnded> {
+        let mut refresh = tokio::time::interval(REFRESH);
+        refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let is_due = tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                _ = &mut self.ended => {
+                    return if self.stop.is_cancelled() { Ok(()) } else { Err(FollowerEnded) };
+                }
+                () = self.ask.notified() => true,
+                _ = refresh.tick() => self.work.load(Ordering::Relaxed) > 0,
+            };
+            if !is_due {
+                continue;
+            }
+            loop {
+                let is_wanted = || {
+                    let state = *self.barriers.borrow();
+                    self.wanted.load(Ordering::Acquire) > state.done
+                        || (self.work.load(Ordering::Relaxed) > 0
+                            && state.fresh_as_of.is_none_or(|it| it.elapsed() >= REFRESH))
+                };
+                if !is_wanted() {
+                    break;
+                }
+                let stop = self.stop.clone();
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = self.barrier() => {}
+                }
+            }
+        }
+    }
+
+    /// One barrier: written, and awaited in our own watch.
+    async fn barrier(&mut self) {
+        let started = Instant::now();
+        self.barriers.send_modify(|it| it.begun += 1);
+        let mine = self.barriers.borrow().begun;
+        let pause = match self.broker.put_barrier().await {
+            Ok(revision) => {
+                let seen = self.seen.wait_for(|it| *it >= revision);
+                if let Ok(Ok(_)) = tokio::time::timeout(BARRIER_TIMEOUT, seen).await {
+                    self.barriers.send_modify(|it| {
+                        it.done = mine;
+                        it.revision = revision;
+                        it.fresh_as_of = Some(started);
+                    });
+                    return;
+                }
+                tracing::warn!("our own barrier was not seen in the watch of the device bucket");
+                Duration::from_millis(50)
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no barrier");
+                Duration::from_millis(rand::rng().random_range(100..=300))
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The fold on its own thread.
+struct Fold {
+    broker: Broker,
+    index: Arc<RwLock<Index>>,
+    seen: watch::Sender<u64>,
+    readiness: Readiness,
+}
+
+impl Fold {
+    /// Loads and follows, and starts over whenever the bucket cannot be followed.
+    async fn run(self) {
+        self.readiness.unmet("index", "loading");
+        loop {
+            match self.follow().await {
+                Ok(()) => tracing::info!("device index is loaded again after a long silence"),
+                Err(error) => {
+                    self.readiness.unmet("index", error.to_string());
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "device bucket cannot be followed, starting over"
+                    );
+                }
+            }
+            let pause = rand::rng().random_range(500..=2000);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn follow(&self) -> Result<(), FeedError> {
+        let started = Instant::now();
+        let mut index = Index::with_capacity(self.broker.n_devices().await?);
+        let after = self
+            .broker
+            .load_devices(|change, revision| apply(&mut index, change, revision))
+            .await?;
+        index.reach(after.max(1)); // An empty bucket is loaded too.
+        let mut watch = self.broker.watch_devices(after).await?;
+        tracing::info!(
+            devices = index.len(),
+            subscriptions = index.n_subscriptions(),
+            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "device index loaded"
+        );
+        let reached = index.reached();
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+        self.seen.send_replace(reached);
+        self.readiness.met("index");
+        let mut heard = Instant::now();
+        loop {
+            let mut next = watch.next().await?;
+            if heard.elapsed() > REBUILD_AFTER {
+                return Ok(());
+            }
+            heard = Instant::now();
+            let reached = {
+                let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+                for _ in 0..APPLY_AT_ONCE {
+                    apply(&mut index, next.0, next.1);
+                    match watch.next().now_or_never() {
+                        Some(more) => next = more?,
+                        None => {
+                            next = (Change::Other, 0);
+                            break;
+                        }
+                    }
+                }
+                apply(&mut index, next.0, next.1);
+                index.reached()
+            };
+            self.seen.send_replace(reached);
+        }
+    }
+}
+
+fn apply(index: &mut Index, change: Change, revision: u64) {
+    match change {
+        Change::Put(id, device) => index.put(&id, &device, revision),
+        Change::Removed(id) => index.remove(&id, revision),
+        Change::Other => index.reach(revision),
+    }
+}

@@ -1,0 +1,38 @@
+//! From events to pushes: a planner cuts events into tasks, senders work the tasks off, providers put
+//! pushes on devices.
+//!
+//! Architecture invariant: this crate knows no source and no cursor, and no type of the NATS client.
+//!
+//! Architecture invariant: [`worker`] alone settles tasks and appends their receipts; [`planner`]
+//! alone settles events. The decisions ([`progress`], [`outcome`], [`hygiene`], [`lane`], `encode`
+//! and `classify` of the providers) are pure.
+//!
+//! Architecture invariant: requests written minus outcomes durably recorded never exceed the window.
+
+mod attempt;
+mod clock;
+mod config;
+mod credential;
+mod follow;
+pub mod hygiene;
+pub mod lane;
+mod loaded;
+mod metric;
+pub mod notification;
+pub mod outcome;
+mod planner;
+mod pool;
+pub mod progress;
+pub mod provider;
+mod role;
+mod sender;
+mod shared;
+mod window;
+mod worker;
+
+pub use config::Config;
+pub use credential::{Keyring, Secret};
+pub use follow::{AtWork, Driver, Follower, FollowerEnded};
+pub use metric::Metrics;
+pub use pool::Keepalive;
+pub use role::{RunError, lanes, run};

@@ -1,0 +1,120 @@
+//! Events in the hands of planner and senders: read once, encoded once per app.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fanfare_nats::event::Urgency;
+use fanfare_nats::events::ReadEventError;
+use fanfare_nats::{AppName, Broker, Event};
+
+use crate::notification::{self, InterruptionLevel, Notification};
+use crate::provider::{App, Prepared, Refusal};
+
+/// Events kept at a time; more tasks than this are never worked on at once.
+const KEPT: usize = 64;
+
+/// An event and its forms.
+pub struct Loaded {
+    /// The event.
+    pub event: Event,
+    forms: Mutex<HashMap<AppName, Form>>,
+}
+
+/// An event in the form of one app, or why it has none.
+pub type Form = Result<Arc<Prepared>, Arc<Refusal>>;
+
+impl Loaded {
+    /// The event in an app's form, encoded at the first call.
+    pub fn form(&self, name: &AppName, app: &App) -> Form {
+        let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
+        let encode = || {
+            app.prepare(&notification(&self.event))
+                .map(Arc::new)
+                .map_err(Arc::new)
+        };
+        forms.entry(name.clone()).or_insert_with(encode).clone()
+    }
+}
+
+/// Recently used events, by stream sequence.
+pub struct Events {
+    broker: Broker,
+    kept: Mutex<BTreeMap<u64, Arc<Loaded>>>,
+}
+
+impl Events {
+    /// Starts empty.
+    pub fn new(broker: Broker) -> Self {
+        Self {
+            broker,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Keeps an event that was read from the stream at `seq`.
+    pub fn keep(&self, seq: u64, event: Event) -> Arc<Loaded> {
+        let loaded = Arc::new(Loaded {
+            event,
+            forms: Mutex::default(),
+        });
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.len() >= KEPT {
+            kept.pop_first(); // The oldest event.
+        }
+        kept.entry(seq).or_insert(loaded).clone()
+    }
+
+    /// The event at `seq`, from here or from the stream; `None` if it has aged out.
+    ///
+    /// # Errors
+    /// [`ReadEventError`]: hand the task back after a pause.
+    pub async fn get(&self, seq: u64) -> Result<Option<Arc<Loaded>>, ReadEventError> {
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&seq)
+            .cloned();
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        Ok(self
+            .broker
+            .event_at(seq)
+            .await?
+            .map(|event| self.keep(seq, event)))
+    }
+}
+
+/// The event as providers get it.
+fn notification(event: &Event) -> Notification {
+    let content = &event.content;
+    let text = |it: &Option<String>| it.as_deref().map(Into::into);
+    Notification {
+        event_id: event.id().as_str().into(),
+        screen_id: event.screen().as_str().into(),
+        level: event.level.to_string().into(),
+        title: content.title.as_str().into(),
+        body: text(&content.body),
+        url: text(&content.url),
+        image: text(&content.image),
+        data: content.data.clone(),
+        urgency: match event.urgency {
+            Urgency::Urgent => notification::Urgency::Urgent,
+            Urgency::Bulk => notification::Urgency::Bulk,
+        },
+        expires_at: event.expires_at,
+        sound: text(&content.sound),
+        badge: content.badge,
+        thread: text(&content.thread),
+        interruption_level: content
+            .interruption
+            .as_deref()
+            .and_then(InterruptionLevel::parse),
+        overrides: content
+            .overrides
+            .iter()
+            .map(|(provider, patch)| (provider.as_str().into(), patch.clone()))
+            .collect(),
+    }
+}

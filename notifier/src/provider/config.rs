@@ -1,0 +1,398 @@
+//! The configuration of one app: its own section, its defaults, what is wrong with it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fanfare_nats::Problem;
+use serde::{Deserialize, Deserializer};
+
+use crate::credential::Secret;
+use crate::pool::endpoint::AddressError;
+use crate::pool::{Endpoint, Proxy};
+
+/// An app's name: part of subjects, lanes and metrics.
+const MAX_NAME: usize = 24;
+
+/// A send must end before a drain does (10 s).
+const MAX_TIMEOUT: Duration = Duration::from_secs(9);
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Which service an app pushes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// Apple Push Notification service.
+    Apns,
+    /// Firebase Cloud Messaging, HTTP v1.
+    Fcm,
+    /// A line in the log.
+    Log,
+}
+
+/// Which of Apple's two services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Apps from the store and `TestFlight`.
+    #[default]
+    Production,
+    /// Apps from Xcode.
+    Sandbox,
+}
+
+/// One app: one set of credentials at one provider and environment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppConfig {
+    /// `[a-z0-9_-]{1,24}`; devices name it.
+    pub name: Box<str>,
+    /// `apns`, `fcm` or `log`.
+    pub provider: ProviderKind,
+    /// APNs: the content of the .p8 file.
+    pub key: Option<Secret>,
+    /// APNs: the path of the .p8 file.
+    pub key_file: Option<PathBuf>,
+    /// APNs: the key's id, 10 characters.
+    pub key_id: Option<Box<str>>,
+    /// APNs: the team's id, 10 characters.
+    pub team_id: Option<Box<str>>,
+    /// APNs: the app's bundle id, sent as `apns-topic`.
+    pub bundle_id: Option<Box<str>>,
+    /// APNs with a certificate instead of a key: the chain, PEM.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub certificate_key_file: Option<PathBuf>,
+    /// FCM: the content of the service account's JSON file.
+    pub service_account: Option<Secret>,
+    /// FCM: its path.
+    pub service_account_file: Option<PathBuf>,
+    /// APNs: `production` (default) or `sandbox`.
+    pub environment: Option<Environment>,
+    /// Another address than the provider's own, with port: tests, or APNs' port 2197.
+    pub endpoint: Option<Box<str>>,
+    /// More roots to trust, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// An HTTP proxy that takes CONNECT: `http://[user:password@]host:port`.
+    pub proxy: Option<Secret>,
+    /// Connections to the provider; default 1. More lift the limit on streams, not the cost.
+    pub connections: Option<usize>,
+    /// An attempt ends after this (default 8 s, at most 9 s).
+    #[serde(default, deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
+    /// `log`: a file to which every push is appended as a line of JSON.
+    pub file: Option<PathBuf>,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = Box::<str>::deserialize(deserializer)?;
+    let read: Result<jiff::SignedDuration, _> = text.parse();
+    read.ok()
+        .and_then(|it| Duration::try_from(it).ok())
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("is not a duration such as \"8s\""))
+}
+
+impl AppConfig {
+    /// A `log` app without a file: what is left are the optional fields of the other providers.
+    pub fn log(name: impl Into<Box<str>>) -> Self {
+        Self::new(name, ProviderKind::Log)
+    }
+
+    /// An app with nothing configured but its name and provider.
+    pub fn new(name: impl Into<Box<str>>, provider: ProviderKind) -> Self {
+        Self {
+            name: name.into(),
+            provider,
+            key: None,
+            key_file: None,
+            key_id: None,
+            team_id: None,
+            bundle_id: None,
+            certificate_file: None,
+            certificate_key_file: None,
+            service_account: None,
+            service_account_file: None,
+            environment: None,
+            endpoint: None,
+            ca_file: None,
+            proxy: None,
+            connections: None,
+            timeout: None,
+            file: None,
+        }
+    }
+
+    /// How long an attempt may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+
+    /// Everything that is wrong with it. No file is opened.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Problems(Vec::new());
+        let is_name_char =
+            |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || b"_-".contains(&it);
+        if self.name.is_empty()
+            || self.name.len() > MAX_NAME
+            || !self.name.bytes().all(is_name_char)
+        {
+            problems.add("name", "must be 1 to 24 of a-z, 0-9, `_` and `-`");
+        }
+        match self.provider {
+            ProviderKind::Apns => self.validate_apns(&mut problems),
+            ProviderKind::Fcm => self.validate_fcm(&mut problems),
+            ProviderKind::Log => {}
+        }
+        self.validate_foreign(&mut problems);
+        problems.address("endpoint", self.endpoint.as_deref(), |it| {
+            Endpoint::parse(it).map(drop)
+        });
+        problems.address("proxy", self.proxy.as_ref().map(Secret::reveal), |it| {
+            Proxy::parse(it).map(drop)
+        });
+        if self.connections.is_some_and(|it| !(1..=64).contains(&it)) {
+            problems.add("connections", "must be 1 to 64");
+        }
+        if self
+            .timeout
+            .is_some_and(|it| it < Duration::from_millis(100) || it > MAX_TIMEOUT)
+        {
+            problems.add(
+                "timeout",
+                "must be 100ms to 9s: shorter than the drain of 10s",
+            );
+        }
+        problems.0
+    }
+
+    fn validate_apns(&self, problems: &mut Problems) {
+        if self.bundle_id.is_none() {
+            problems.add("bundle_id", "is missing: APNs needs it as topic");
+        }
+        let has_key = self.key.is_some() || self.key_file.is_some();
+        let has_certificate =
+            self.certificate_file.is_some() || self.certificate_key_file.is_some();
+        match (has_key, has_certificate) {
+            (true, true) => {
+                problems.add("certificate_file", "give a key or a certificate, not both");
+            }
+            (false, false) => {
+                problems.add("key_file", "is missing: give a .p8 key or a certificate");
+            }
+            (true, false) => {
+                if self.key.is_some() && self.key_file.is_some() {
+                    problems.add("key", "give `key` or `key_file`, not both");
+                }
+                for (key, value) in [("key_id", &self.key_id), ("team_id", &self.team_id)] {
+                    if value.as_ref().is_none_or(|it| it.is_empty()) {
+                        problems.add(key, "is missing: Apple shows it beside the key");
+                    }
+                }
+            }
+            (false, true) => {
+                if self.certificate_file.is_none() {
+                    problems.add("certificate_file", "is missing");
+                }
+                if self.certificate_key_file.is_none() {
+                    problems.add("certificate_key_file", "is missing");
+                }
+            }
+        }
+    }
+
+    fn validate_fcm(&self, problems: &mut Problems) {
+        match (&self.service_account, &self.service_account_file) {
+            (Some(_), Some(_)) => problems.add(
+                "service_account",
+                "give `service_account` or `service_account_file`, not both",
+            ),
+            (None, None) => problems.add("service_account_file", "is missing"),
+            (Some(_), None) | (None, Some(_)) => {}
+        }
+    }
+
+    /// Keys that mean nothing at this provider: most likely a mistake about which app this is.
+    fn validate_foreign(&self, problems: &mut Problems) {
+        let apns = [
+            ("key", self.key.is_some()),
+            ("key_file", self.key_file.is_some()),
+            ("key_id", self.key_id.is_some()),
+            ("team_id", self.team_id.is_some()),
+            ("bundle_id", self.bundle_id.is_some()),
+            ("certificate_file", self.certificate_file.is_some()),
+            ("certificate_key_file", self.certificate_key_file.is_some()),
+            ("environment", self.environment.is_some()),
+        ];
+        let fcm = [
+            ("service_account", self.service_account.is_some()),
+            ("service_account_file", self.service_account_file.is_some()),
+        ];
+        let both = [
+            ("endpoint", self.endpoint.is_some()),
+            ("ca_file", self.ca_file.is_some()),
+            ("proxy", self.proxy.is_some()),
+            ("connections", self.connections.is_some()),
+        ];
+        let log = [("file", self.file.is_some())];
+        let foreign: [&[(&str, bool)]; 3] = match self.provider {
+            ProviderKind::Apns => [&fcm, &log, &[]],
+            ProviderKind::Fcm => [&apns, &log, &[]],
+            ProviderKind::Log => [&apns, &fcm, &both],
+        };
+        for (key, is_set) in foreign.into_iter().flatten() {
+            if *is_set {
+                problems.add(key, "has no meaning for this provider");
+            }
+        }
+    }
+
+    /// Paths of files as given; the composition root makes them absolute.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [
+            &mut self.key_file,
+            &mut self.certificate_file,
+            &mut self.certificate_key_file,
+            &mut self.service_account_file,
+            &mut self.ca_file,
+            &mut self.file,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, key: &str, message: &str) {
+        self.0.push(Problem::new(key, message));
+    }
+
+    fn address(
+        &mut self,
+        key: &str,
+        value: Option<&str>,
+        parse: impl Fn(&str) -> Result<(), AddressError>,
+    ) {
+        if let Some(Err(error)) = value.map(parse) {
+            self.add(key, &error.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(config: Value) -> AppConfig {
+        serde_json::from_value(config).unwrap()
+    }
+
+    #[track_caller]
+    fn check(config: Value, expected: &[&str]) {
+        let problems = read(config).validate();
+        let keys: Vec<&str> = problems.iter().map(|it| &*it.key).collect();
+        assert_eq!(keys, expected, "{problems:?}");
+    }
+
+    fn apns() -> Value {
+        json!({
+            "name": "ios", "provider": "apns", "key_file": "k.p8", "key_id": "K", "team_id": "T",
+            "bundle_id": "org.example.app",
+        })
+    }
+
+    fn with(mut config: Value, key: &str, value: Value) -> Value {
+        config[key] = value;
+        config
+    }
+
+    #[test]
+    fn what_holds_together_has_no_problems() {
+        check(apns(), &[]);
+        check(with(apns(), "timeout", json!("500ms")), &[]);
+        check(
+            with(apns(), "endpoint", json!("https://127.0.0.1:2197")),
+            &[],
+        );
+        check(
+            json!({
+                "name": "ios", "provider": "apns", "bundle_id": "b", "certificate_file": "c.pem",
+                "certificate_key_file": "k.pem", "environment": "sandbox",
+            }),
+            &[],
+        );
+        check(
+            json!({"name": "a", "provider": "fcm", "service_account_file": "s.json"}),
+            &[],
+        );
+        check(
+            json!({"name": "a", "provider": "log", "file": "pushes.jsonl"}),
+            &[],
+        );
+    }
+
+    #[test]
+    fn each_problem_is_named_by_its_key() {
+        for name in ["", "Ä", "UPPER", "a.b", &"a".repeat(25)] {
+            check(with(apns(), "name", json!(name)), &["name"]);
+        }
+        check(
+            json!({"name": "a", "provider": "apns"}),
+            &["bundle_id", "key_file"],
+        );
+        check(with(apns(), "key", json!("pem")), &["key"]);
+        check(with(apns(), "key_id", Value::Null), &["key_id"]);
+        check(
+            with(apns(), "certificate_file", json!("c")),
+            &["certificate_file"],
+        );
+        check(
+            json!({"name": "a", "provider": "fcm"}),
+            &["service_account_file"],
+        );
+        check(
+            with(apns(), "service_account_file", json!("s")),
+            &["service_account_file"],
+        );
+        check(
+            json!({"name": "a", "provider": "log", "endpoint": "https://x"}),
+            &["endpoint"],
+        );
+        check(
+            with(apns(), "endpoint", json!("http://192.0.2.1")),
+            &["endpoint"],
+        );
+        check(
+            with(apns(), "proxy", json!("https://proxy.example")),
+            &["proxy"],
+        );
+        check(with(apns(), "connections", json!(0)), &["connections"]);
+        check(with(apns(), "timeout", json!("10s")), &["timeout"]);
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        let config = json!({"name": "A", "provider": "fcm", "key_id": "K", "timeout": "1h"});
+        check(
+            config,
+            &["name", "service_account_file", "key_id", "timeout"],
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_and_a_secret_stays_one() {
+        let unknown = with(apns(), "kye", json!("x"));
+        assert!(serde_json::from_value::<AppConfig>(unknown).is_err());
+        let config = read(with(apns(), "proxy", json!("http://me:hunter2@p:1")));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(read(apns()).timeout(), Duration::from_secs(8));
+    }
+}

@@ -1,0 +1,411 @@
+//! The loop that sends: admissions, answers and receipts interleaved, in one place.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fanfare_nats::index::Interest;
+use fanfare_nats::receipt::{Later, Line, Mark};
+use fanfare_nats::receipts::{AppendError, ReceiptChain};
+use fanfare_nats::{DeviceHash, Task};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::{Settle, lost};
+use crate::attempt::{Delivery, Ended, Turn};
+use crate::clock;
+use crate::lane::AfterFailure;
+use crate::loaded::{Form, Loaded};
+use crate::metric::EXPIRED;
+use crate::progress::Progress;
+use crate::shared::{LaneOfProcess, Shared};
+use crate::window::{Admission, Window};
+
+/// Devices looked up under one lock.
+const CHUNK: usize = 64;
+
+type Appending = BoxFuture<'static, (ReceiptChain, Result<u64, AppendError>)>;
+
+/// A task being sent.
+pub(super) struct Sending {
+    shared: Arc<Shared>,
+    lane: Arc<LaneOfProcess>,
+    loaded: Arc<Loaded>,
+    task: Arc<Task>,
+    form: Form,
+    interest: Interest,
+    progress: Progress,
+    chain: Option<ReceiptChain>,
+    /// Devices whose turn is to be taken again: the app failed, not they.
+    again: VecDeque<(DeviceHash, u32)>,
+    /// Devices that waited and are due.
+    due: VecDeque<(DeviceHash, u32)>,
+    /// The next devices of the walk.
+    chunk: VecDeque<DeviceHash>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
+    appending: Option<Appending>,
+    /// Credits of marks that no receipt holds yet, and of those in the append under way.
+    credits: (usize, usize),
+    /// When the oldest unrecorded mark was made.
+    unrecorded_since: Option<Instant>,
+    /// Why nothing more is begun.
+    halt: Option<Settle>,
+    is_stale: bool,
+}
+
+impl Sending {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lane: Arc<LaneOfProcess>,
+        loaded: Arc<Loaded>,
+        task: Arc<Task>,
+        progress: Progress,
+        chain: ReceiptChain,
+    ) -> Self {
+        let due = progress.due(clock::now()).into();
+        let interest = shared.follower.index().interest(&loaded.event);
+        let form = loaded.form(&task.lane.app, &lane.app.app);
+        Self {
+            shared,
+            lane,
+            loaded,
+            task,
+            form,
+            interest,
+            progress,
+            chain: Some(chain),
+            again: VecDeque::new(),
+            due,
+            chunk: VecDeque::new(),
+            in_flight: FuturesUnordered::new(),
+            appending: None,
+            credits: (0, 0),
+            unrecorded_since: None,
+            halt: None,
+            is_stale: false,
+        }
+    }
+
+    /// Sends until every device had its turn or somebody says stop; whatever was marked is recorded
+    /// when this returns, or the task is lost.
+    pub(super) async fn run(mut self) -> Result<Progress, Settle> {
+        let (window, stop) = (self.shared.window.clone(), self.shared.stop.clone());
+        let follower = self.shared.follower.clone();
+        loop {
+            let may_begin = self.halt.is_none() && self.has_more();
+            if !may_begin && self.in_flight.is_empty() && self.appending.is_none() {
+                if self.progress.n_unrecorded() == 0 || self.chain.is_none() {
+                    break;
+                }
+                self.begin_append();
+            }
+            let record_at = self.record_at();
+            tokio::select! {
+                biased;
+                (chain, result) = stored(&mut self.appending), if self.appending.is_some() => {
+                    self.appended(chain, result);
+                }
+                Some(ended) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.ended(ended);
+                }
+                () = at(record_at), if record_at.is_some() => self.begin_append(),
+                () = stop.cancelled(), if self.halt.is_none() => {
+                    self.halt = Some(Settle::Back(None));
+                }
+                () = follower.ready_for(self.task.revision), if may_begin && self.is_stale => {
+                    self.is_stale = false;
+                }
+                admission = window.admit(), if may_begin && !self.is_stale => {
+                    self.begin(admission);
+                    self.begin_more(&window);
+                }
+            }
+        }
+        window.release(self.credits.0 + self.credits.1);
+        match self.halt {
+            Some(settle) => Err(settle),
+            None => Ok(self.progress),
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        !(self.again.is_empty() && self.due.is_empty() && self.chunk.is_empty())
+            || self.progress.cursor().is_some()
+    }
+
+    /// When the marks so far should be recorded, if nothing is being recorded.
+    fn record_at(&self) -> Option<Instant> {
+        if self.appending.is_some() || self.chain.is_none() {
+            return None;
+        }
+        let since = self.unrecorded_since?;
+        if self.progress.n_unrecorded() >= self.shared.config.stride {
+            return Some(since);
+        }
+        Some(since + self.shared.config.stride_after())
+    }
+
+    fn begin_append(&mut self) {
+        let Some(mut chain) = self.chain.take() else {
+            return;
+        };
+        let receipt = self
+            .progress
+            .receipt(self.shared.broker.node(), clock::now());
+        self.credits = (0, self.credits.1 + self.credits.0);
+        self.unrecorded_since = None;
+        self.appending = Some(Box::pin(async move {
+            let result = chain.append(&receipt).await;
+            (chain, result)
+        }));
+    }
+
+    fn appended(&mut self, chain: ReceiptChain, result: Result<u64, AppendError>) {
+        self.appending = None;
+        match result {
+            Ok(_) => {
+                self.chain = Some(chain);
+                self.shared.metrics.receipts.inc();
+                self.shared
+                    .window
+                    .release(std::mem::take(&mut self.credits.1));
+            }
+            // Without a chain nothing is recorded any more, and with `halt` nothing is begun.
+            Err(error) => self.halt = Some(lost(&error)),
+        }
+    }
+
+    /// The next device, in the order: those to be taken again, those that waited, the walk.
+    fn next_device(&mut self) -> Option<(DeviceHash, u32)> {
+        if let Some(next) = self.again.pop_front().or_else(|| self.due.pop_front()) {
+            return Some(next);
+        }
+        loop {
+            if self.chunk.is_empty() {
+                let from = self.progress.cursor()?;
+                let index = self.shared.follower.index();
+                index.refresh(&mut self.interest, &self.loaded.event);
+                let app = &self.task.lane.app;
+                self.chunk = index
+                    .walk(&self.interest, app, self.task.range, from, CHUNK)
+                    .into();
+            }
+            let Some(device) = self.chunk.pop_front() else {
+                self.progress.end_walk();
+                return None;
+            };
+            if self.progress.had_turn(device) {
+                self.progress.pass_over(device);
+            } else {
+                self.progress.begin(device);
+                return Some((device, 0));
+            }
+        }
+    }
+
+    /// As many more as there is room for, without going through the loop for each.
+    fn begin_more(&mut self, window: &Window) {
+        for _ in 1..CHUNK {
+            if self.is_stale || !self.has_more() {
+                return;
+            }
+            let Some(admission) = window.try_admit() else {
+                return;
+            };
+            self.begin(admission);
+        }
+    }
+
+    /// Begins the next device's turn: the last look at expiry, index and freshness is here, between
+    /// taking credit and writing bytes.
+    fn begin(&mut self, admission: Admission) {
+        let Some((device, attempts)) = self.next_device() else {
+            self.shared.window.release(1);
+            return;
+        };
+        if self.task.expires_at <= clock::now() {
+            self.shared.metrics.skip(EXPIRED, 1);
+            return self.without_request(device, attempts, Mark::Expired, None);
+        }
+        if !self.shared.follower.is_fresh() {
+            self.again.push_front((device, attempts));
+            self.is_stale = true;
+            self.shared.window.release(1);
+            return;
+        }
+        let target = {
+            let index = self.shared.follower.index();
+            index.refresh(&mut self.interest, &self.loaded.event);
+            index.target(
+                &self.interest,
+                &self.task.lane.app,
+                device,
+                self.task.revision,
+            )
+        };
+        let target = match target {
+            Ok(target) => target,
+            Err(dropped) => {
+                self.shared.metrics.skip(dropped.as_str(), 1);
+                let reason = Some(dropped.as_str().into());
+                return self.without_request(device, attempts, Mark::Dropped, reason);
+            }
+        };
+        let delivery = Delivery {
+            shared: self.shared.clone(),
+            lane: self.lane.clone(),
+            loaded: self.loaded.clone(),
+            task: self.task.clone(),
+            hash: device,
+            attempts,
+            target,
+        };
+        self.in_flight.push(match &self.form {
+            Ok(form) => Box::pin(delivery.attempt(form.clone(), admission)),
+            Err(refusal) => Box::pin(delivery.refuse(refusal.reason.clone(), admission)),
+        });
+    }
+
+    /// A turn that needed no request, and so no credit.
+    fn without_request(
+        &mut self,
+        device: DeviceHash,
+        attempts: u32,
+        mark: Mark,
+        reason: Option<String>,
+    ) {
+        self.shared.window.release(1);
+        let at = clock::now();
+        self.note(
+            Line {
+                device,
+                mark,
+                attempt: attempts,
+                reason,
+                at,
+            },
+            None,
+        );
+    }
+
+    fn note(&mut self, line: Line, later: Option<Later>) {
+        self.progress.mark(line, later);
+        self.unrecorded_since.get_or_insert_with(Instant::now);
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let Ended {
+            device,
+            attempts,
+            turn,
+            at,
+        } = ended;
+        let attempt = attempts + 1;
+        match turn {
+            Turn::Marked(mark, reason) => {
+                self.lane.state.succeeded();
+                if mark == Mark::Accepted {
+                    self.observe_age(at);
+                }
+                self.credits.0 += 1;
+                let reason = reason.map(String::from);
+                self.note(
+                    Line {
+                        device,
+                        mark,
+                        attempt,
+                        reason,
+                        at,
+                    },
+                    None,
+                );
+            }
+            Turn::Later(wait, reason) => {
+                self.lane.state.succeeded();
+                self.credits.0 += 1;
+                let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+                let due = at.checked_add(wait).unwrap_or(self.task.expires_at);
+                let reason = Some(String::from(reason));
+                let line = Line {
+                    device,
+                    mark: Mark::Later,
+                    attempt,
+                    reason,
+                    at,
+                };
+                self.note(
+                    line,
+                    Some(Later {
+                        attempts: attempt,
+                        due,
+                    }),
+                );
+            }
+            Turn::Failed(wish, reason) => {
+                self.shared.window.release(1);
+                let after = self.lane.state.failed(wish, Instant::now());
+                self.had_no_turn(device, attempts, after, &reason);
+            }
+            Turn::Credentials(reason) => {
+                self.shared.window.release(1);
+                tracing::error!(
+                    app = %self.task.lane.app,
+                    reason = &*reason,
+                    "the provider refuses our credentials: the lane is paused, the work is kept"
+                );
+                let after = self.lane.state.refused(Instant::now());
+                self.had_no_turn(device, attempts, after, &reason);
+            }
+        }
+    }
+
+    /// The app failed, not the device: its turn is to be taken again, here or after the pause.
+    fn had_no_turn(
+        &mut self,
+        device: DeviceHash,
+        attempts: u32,
+        after: AfterFailure,
+        reason: &str,
+    ) {
+        tracing::debug!(lane = %self.task.lane, reason, "attempt that marks nobody");
+        match after {
+            AfterFailure::Again => self.again.push_back((device, attempts)),
+            AfterFailure::Paused(pause) => {
+                if self.halt.is_none() {
+                    tracing::warn!(
+                        lane = %self.task.lane,
+                        reason,
+                        seconds = pause.as_secs(),
+                        "provider is not available: the lane is paused, its task handed back"
+                    );
+                    self.halt = Some(Settle::Back(Some(pause)));
+                }
+            }
+        }
+    }
+
+    fn observe_age(&self, at: Timestamp) {
+        if let Some(occurred) = self.loaded.event.occurred_at {
+            self.shared
+                .metrics
+                .event_age
+                .observe(at.duration_since(occurred).as_secs_f64());
+        }
+    }
+}
+
+async fn stored(appending: &mut Option<Appending>) -> (ReceiptChain, Result<u64, AppendError>) {
+    match appending {
+        Some(appending) => appending.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
