@@ -2,7 +2,8 @@
 //!
 //! A handler returns a [`Problem`]; it travels as an extension of the response, and the outermost
 //! layer writes it, because only that layer knows the request's id. An error response of the
-//! framework that carries none gets one by its status, so none can escape.
+//! framework that carries none gets one by its status, so none can escape. Only what is
+//! not HTTP at all never comes here: hyper answers a garbled head with a bare 400 or 431.
 
 use std::borrow::Cow;
 

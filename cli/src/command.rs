@@ -1,4 +1,8 @@
 //! The commands.
+#![expect(
+    clippy::doc_markdown,
+    reason = "comments on flags are help texts, shown as they are"
+)]
 
 mod check;
 mod embedded;
@@ -59,7 +63,7 @@ impl Command {
     pub(crate) async fn run(self, environment: &Environment) -> Result<(), Failure> {
         let common = self.common;
         match self.which {
-            Which::Up(up) => up.run(&common, environment).await,
+            Which::Up(up) => Box::pin(up.run(&common, environment)).await,
             Which::Init(init) => init.run(),
             Which::Check(check) => check.run(&common, environment),
             Which::Source(source) => source.run(&common, environment).await,
@@ -72,7 +76,10 @@ impl Command {
 impl Common {
     /// Starts logging where there is no configuration to say how.
     pub(crate) fn start_logs(&self, environment: &Environment) {
-        let log = LogConfig { filter: self.log.clone(), ..LogConfig::default() };
+        let log = LogConfig {
+            filter: self.log.clone(),
+            ..LogConfig::default()
+        };
         crate::telemetry::start_logs(&log, environment.text("RUST_LOG"));
     }
 

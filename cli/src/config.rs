@@ -12,7 +12,7 @@ mod tree;
 
 use std::path::Path;
 
-use fanfare_nats::{AppName, Lane, Problem, Urgency};
+use fanfare_nats::Problem;
 use fanfare_nats_server::Environment;
 
 pub(crate) use own::{AdminConfig, LogConfig, LogFormat, Manage, NatsConfig, OwnConfig};
@@ -72,7 +72,9 @@ pub(crate) fn load_alone<T: serde::de::DeserializeOwned>(file: &Path) -> Result<
     let mut problems = Vec::new();
     let value = extract::typed(read::alone(file, &mut problems), &mut problems);
     problems.sort();
-    value.filter(|_| problems.is_empty()).ok_or(ConfigError(problems))
+    value
+        .filter(|_| problems.is_empty())
+        .ok_or(ConfigError(problems))
 }
 
 /// The whole configuration, each crate's part in its own type.
@@ -133,16 +135,12 @@ impl Config {
         if api.apps.is_none() && !notifier.app.is_empty() {
             api.apps = Some(notifier.app.iter().map(|it| it.name.to_string()).collect());
         }
-        Some(Self { own: own?, fetcher, notifier, api })
-    }
-
-    /// The lanes of all apps.
-    pub(crate) fn lanes(&self) -> Vec<Lane> {
-        let apps = self.notifier.app.iter().filter_map(|it| AppName::parse(&it.name).ok());
-        let lanes = |app: AppName| {
-            [Urgency::Urgent, Urgency::Bulk].map(|urgency| Lane { app: app.clone(), urgency })
-        };
-        apps.flat_map(lanes).collect()
+        Some(Self {
+            own: own?,
+            fetcher,
+            notifier,
+            api,
+        })
     }
 
     /// Facts that an operator should know although nothing is wrong.
@@ -154,8 +152,18 @@ impl Config {
 /// Puts the problems of a crate that knows its own table as the whole under that table, except
 /// for the lists that people write beside it.
 fn under(table: &str, beside: &[&str], problems: Vec<Problem>) -> Vec<Problem> {
-    let is_beside = |key: &str| key.split(['.', '[']).next().is_some_and(|it| beside.contains(&it));
-    let place = |it: Problem| if is_beside(&it.key) { it } else { it.under(table) };
+    let is_beside = |key: &str| {
+        key.split(['.', '['])
+            .next()
+            .is_some_and(|it| beside.contains(&it))
+    };
+    let place = |it: Problem| {
+        if is_beside(&it.key) {
+            it
+        } else {
+            it.under(table)
+        }
+    };
     problems.into_iter().map(place).collect()
 }
 

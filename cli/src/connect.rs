@@ -3,6 +3,10 @@
 //! Flags over `FANFARE__NATS__*` over `[nats]` (both are in the configuration already) over
 //! `NATS_*` over the named context. A merely *selected* context counts only if nothing names a
 //! server, and never for `up`, `demo` and `sim`: it may be production.
+#![expect(
+    clippy::doc_markdown,
+    reason = "comments on flags are help texts, shown as they are"
+)]
 
 mod context;
 mod layer;
@@ -133,12 +137,12 @@ pub(crate) fn options(
         .over(Layer::of_config(config)?)
         .over(Layer::of_environment(environment));
     let text = |name| environment.text(name).map(str::to_owned);
-    let named = flags
+    let context = flags
         .context
         .clone()
         .or(config.context.clone())
         .or_else(|| text("NATS_CONTEXT"));
-    if let Some(name) = named {
+    if let Some(name) = context {
         layer = layer.over(context::named(&name, environment)?);
     } else if layer.url.is_none() && selected == Selected::Counts {
         layer = layer.over(context::selected(environment)?.unwrap_or_default());

@@ -1,5 +1,10 @@
 //! The executable as people and orchestrators meet it: exit codes, signals, children.
-#![expect(clippy::unwrap_used, reason = "support functions of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "support functions of tests"
+)]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +24,13 @@ fn fanfare(folder: &Path) -> Launch {
         .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("FANFARE__API__LISTEN", "127.0.0.1:0")
         .env("FANFARE__LOG__FORMAT", "text");
-    for name in ["NATS_URL", "NATS_CONTEXT", "FANFARE_CONFIG", "RUST_LOG", "FANFARE__NATS__URL"] {
+    for name in [
+        "NATS_URL",
+        "NATS_CONTEXT",
+        "FANFARE_CONFIG",
+        "RUST_LOG",
+        "FANFARE__NATS__URL",
+    ] {
         launch = launch.env_remove(name);
     }
     launch
@@ -29,7 +40,10 @@ fn fanfare(folder: &Path) -> Launch {
 async fn ran(launch: Launch) -> (Option<i32>, String) {
     let (launch, printed) = recorded(launch);
     let child = launch.start().unwrap();
-    let status = child.wait(PATIENCE).await.expect("it should have ended by now");
+    let status = child
+        .wait(PATIENCE)
+        .await
+        .expect("it should have ended by now");
     let printed = printed.lock().unwrap().join("\n");
     (status.code(), printed)
 }
@@ -54,7 +68,11 @@ async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A `fanfare up` that is ready, and the process id of its nats-server.
@@ -79,26 +97,39 @@ impl Up {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         eventually("ready", async || {
             assert_eq!(child.status(), None, "{:#?}", printed.lock().unwrap());
-            client.get(&ready).send().await.ok().filter(|it| it.status().is_success())
+            client
+                .get(&ready)
+                .send()
+                .await
+                .ok()
+                .filter(|it| it.status().is_success())
         })
         .await;
         let introduced = printed.lock().unwrap().join("\n");
         let (_, rest) = introduced.split_once("process ").unwrap();
         let server = rest.lines().next().unwrap().parse().unwrap();
         assert!(is_alive(server));
-        Self { child, server, printed, _folder: folder }
+        Self {
+            child,
+            server,
+            printed,
+            _folder: folder,
+        }
     }
 
     async fn code(&self) -> Option<i32> {
         let ended = self.child.wait(PATIENCE).await;
-        ended.unwrap_or_else(|| panic!("still running: {:#?}", self.printed.lock().unwrap())).code()
+        ended
+            .unwrap_or_else(|| panic!("still running: {:#?}", self.printed.lock().unwrap()))
+            .code()
     }
 }
 
 /// A process that ended but was not reaped by its new parent does not count.
 fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 #[tokio::test]
@@ -106,7 +137,12 @@ async fn a_signal_drains_everything_and_the_server_goes_last() {
     for signal in [Signal::Terminate, Signal::Interrupt] {
         let up = Up::start().await;
         up.child.signal(signal).unwrap();
-        assert_eq!(up.code().await, Some(0), "{:#?}", up.printed.lock().unwrap());
+        assert_eq!(
+            up.code().await,
+            Some(0),
+            "{:#?}",
+            up.printed.lock().unwrap()
+        );
         assert!(!is_alive(up.server));
     }
 }
@@ -116,7 +152,10 @@ async fn a_killed_fanfare_leaves_no_server_behind() {
     let up = Up::start().await;
     up.child.signal(Signal::Kill).unwrap();
     up.code().await;
-    eventually("the server is gone", async || (!is_alive(up.server)).then_some(())).await;
+    eventually("the server is gone", async || {
+        (!is_alive(up.server)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -133,16 +172,24 @@ async fn a_server_that_ends_by_itself_is_a_failure() {
 async fn a_named_server_gets_no_child_and_is_only_verified_unless_told_otherwise() {
     let environment = Environment::of_process();
     let tell = |step: &_| eprintln!("{step}");
-    let obtained = obtain(None, &environment, Download::Allowed, &tell).await.unwrap();
-    let server = Server::start(&obtained.path, Options::ephemeral()).await.unwrap();
+    let obtained = obtain(None, &environment, Download::Allowed, &tell)
+        .await
+        .unwrap();
+    let server = Server::start(&obtained.path, Options::ephemeral())
+        .await
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let up = || fanfare(folder.path()).args(["up", "api", "--server", &server.url()]);
     let (code, printed) = ran(up()).await;
     assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("FANFARE_EVENTS") && printed.contains("--manage auto"), "{printed}");
+    assert!(
+        printed.contains("FANFARE_EVENTS") && printed.contains("--manage auto"),
+        "{printed}"
+    );
     let (launch, printed) = recorded(up().args(["--manage", "auto"]));
     let child = launch.start().unwrap();
-    let push = || fanfare(folder.path()).args(["push", "--topic", "a.b", "--server", &server.url()]);
+    let push =
+        || fanfare(folder.path()).args(["push", "--topic", "a.b", "--server", &server.url()]);
     let stored = eventually("an event is stored", async || {
         assert_eq!(child.status(), None, "{:#?}", printed.lock().unwrap());
         let (code, printed) = ran(push()).await;
@@ -151,7 +198,13 @@ async fn a_named_server_gets_no_child_and_is_only_verified_unless_told_otherwise
     assert!(stored.await.contains("is stored for a.b"));
     child.signal(Signal::Terminate).unwrap();
     assert_eq!(child.wait(PATIENCE).await.unwrap().code(), Some(0));
-    assert!(!printed.lock().unwrap().iter().any(|it| it.contains("process ")));
+    assert!(
+        !printed
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|it| it.contains("process "))
+    );
 }
 
 #[tokio::test]
@@ -183,18 +236,24 @@ async fn check_tells_all_problems_with_their_lines_and_ends_with_the_code_for_it
     let text = "[api]\nlisten = \"nowhere\"\n[nats]\nreplicas = 2\n[notifier]\nwindow = 1\n\
                 [[source]]\nname = \"A B\"\n";
     std::fs::write(folder.path().join("f.toml"), text).unwrap();
-    let (code, printed) = ran(fanfare(folder.path()).args(["check", "f.toml"])
-        .env_remove("FANFARE__API__LISTEN")).await;
+    let (code, printed) = ran(fanfare(folder.path())
+        .args(["check", "f.toml"])
+        .env_remove("FANFARE__API__LISTEN"))
+    .await;
     assert_eq!(code, Some(78), "{printed}");
-    for problem in ["f.toml:7: source[0]"] {
-        assert!(printed.contains(problem), "{printed}");
-    }
+    assert!(printed.contains("f.toml:7: source[0]"), "{printed}");
     let text = text.split("[[source]]").next().unwrap();
     std::fs::write(folder.path().join("f.toml"), text).unwrap();
-    let (code, printed) = ran(fanfare(folder.path()).args(["check", "f.toml"])
-        .env_remove("FANFARE__API__LISTEN")).await;
+    let (code, printed) = ran(fanfare(folder.path())
+        .args(["check", "f.toml"])
+        .env_remove("FANFARE__API__LISTEN"))
+    .await;
     assert_eq!(code, Some(78), "{printed}");
-    let problems = ["f.toml:2: api.listen", "f.toml:4: nats.replicas", "f.toml:6: notifier.window"];
+    let problems = [
+        "f.toml:2: api.listen",
+        "f.toml:4: nats.replicas",
+        "f.toml:6: notifier.window",
+    ];
     for problem in problems {
         assert!(printed.contains(problem), "{printed}");
     }
@@ -206,10 +265,22 @@ async fn check_tells_all_problems_with_their_lines_and_ends_with_the_code_for_it
 async fn a_wrong_command_line_is_told_apart_from_everything_else() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(ran(fanfare(folder.path()).arg("nonsense")).await.0, Some(2));
-    assert_eq!(ran(fanfare(folder.path()).args(["push", "--title", "x"])).await.0, Some(2));
+    assert_eq!(
+        ran(fanfare(folder.path()).args(["push", "--title", "x"]))
+            .await
+            .0,
+        Some(2)
+    );
     let (code, printed) = ran(fanfare(folder.path()).args(["up", "--help"])).await;
     assert_eq!(code, Some(0));
-    for flag in ["--server", "--context", "--creds", "--tlsca", "--js-domain", "--inbox-prefix"] {
+    for flag in [
+        "--server",
+        "--context",
+        "--creds",
+        "--tlsca",
+        "--js-domain",
+        "--inbox-prefix",
+    ] {
         assert!(printed.contains(flag), "{printed}");
     }
 }

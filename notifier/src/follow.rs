@@ -42,7 +42,8 @@ struct Barriers {
 #[derive(Clone)]
 pub struct Follower {
     index: Arc<RwLock<Index>>,
-    seen: watch::Receiver<u64>,
+    /// The revision that the index has reached, once it is loaded.
+    seen: watch::Receiver<Option<u64>>,
     barriers: watch::Receiver<Barriers>,
     wanted: Arc<AtomicU64>,
     ask: Arc<Notify>,
@@ -68,7 +69,8 @@ pub struct FollowerEnded;
 pub struct Driver {
     broker: Broker,
     barriers: watch::Sender<Barriers>,
-    seen: watch::Receiver<u64>,
+    /// The revision that the index has reached, once it is loaded.
+    seen: watch::Receiver<Option<u64>>,
     wanted: Arc<AtomicU64>,
     ask: Arc<Notify>,
     work: Arc<AtomicUsize>,
@@ -90,7 +92,7 @@ impl Follower {
         stop: CancellationToken,
     ) -> std::io::Result<(Self, Driver)> {
         let index = Arc::new(RwLock::new(Index::default()));
-        let (seen_sender, seen) = watch::channel(0);
+        let (seen_sender, seen) = watch::channel(None);
         let (barriers_sender, barriers) = watch::channel(Barriers::default());
         let (ended_sender, ended) = oneshot::channel();
         let (wanted, ask) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
@@ -170,7 +172,7 @@ impl Follower {
     /// Waits until the index has reached a revision and is fresh.
     pub async fn ready_for(&self, revision: u64) {
         let mut seen = self.seen.clone();
-        if seen.wait_for(|it| *it >= revision).await.is_err() {
+        if seen.wait_for(|it| it.is_some_and(|it| it >= revision)).await.is_err() {
             std::future::pending::<()>().await;
         }
         while !self.is_fresh() {
@@ -200,7 +202,7 @@ impl Follower {
     /// Waits until the first load is complete.
     pub async fn loaded(&self) {
         let mut seen = self.seen.clone();
-        if seen.wait_for(|it| *it > 0).await.is_err() {
+        if seen.wait_for(Option::is_some).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -252,7 +254,7 @@ impl Driver {
         let mine = self.barriers.borrow().begun;
         let pause = match self.broker.put_barrier().await {
             Ok(revision) => {
-                let seen = self.seen.wait_for(|it| *it >= revision);
+                let seen = self.seen.wait_for(|it| it.is_some_and(|it| it >= revision));
                 if let Ok(Ok(_)) = tokio::time::timeout(BARRIER_TIMEOUT, seen).await {
                     self.barriers.send_modify(|it| {
                         it.done = mine;
@@ -277,7 +279,7 @@ impl Driver {
 struct Fold {
     broker: Broker,
     index: Arc<RwLock<Index>>,
-    seen: watch::Sender<u64>,
+    seen: watch::Sender<Option<u64>>,
     readiness: Readiness,
 }
 
@@ -308,7 +310,7 @@ impl Fold {
             .broker
             .load_devices(|change, revision| apply(&mut index, change, revision))
             .await?;
-        index.reach(after.max(1)); // An empty bucket is loaded too.
+        index.reach(after);
         let mut watch = self.broker.watch_devices(after).await?;
         tracing::info!(
             devices = index.len(),
@@ -318,7 +320,7 @@ impl Fold {
         );
         let reached = index.reached();
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
-        self.seen.send_replace(reached);
+        self.seen.send_replace(Some(reached));
         self.readiness.met("index");
         let mut heard = Instant::now();
         loop {
@@ -342,7 +344,7 @@ impl Fold {
                 apply(&mut index, next.0, next.1);
                 index.reached()
             };
-            self.seen.send_replace(reached);
+            self.seen.send_replace(Some(reached));
         }
     }
 }

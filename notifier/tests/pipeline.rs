@@ -119,6 +119,8 @@ fn pushes(file: &Path) -> HashMap<(String, String), usize> {
 }
 
 async fn set_up() -> (TestServer, Broker, tempfile::TempDir, PathBuf) {
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter("fanfare=debug")
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pushes.jsonl");

@@ -9,3 +9,5 @@ mod fcm;
 mod pool;
 #[path = "provider_suite/stage.rs"]
 mod stage;
+#[path = "provider_suite/storm.rs"]
+mod storm;

@@ -2,35 +2,27 @@
 
 mod start;
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::ca::{CertificateError, Certificates};
+use crate::ca::CertificateError;
 use crate::clock;
-use crate::config::{ApnsConfig, FcmConfig, SimConfig};
+use crate::config::SimConfig;
 use crate::http::HttpError;
-use crate::keys::{self, KeyError};
+use crate::keys::KeyError;
 use crate::ledger::{Counts, Ledger, ProviderKind};
-use crate::provider::Double;
-use crate::provider::apns::Apns;
-use crate::provider::auth::Keys;
 use crate::provider::fcm::Fcm;
-use crate::provider::oauth::{OAuth, TestKeyError};
+use crate::provider::oauth::TestKeyError;
 use crate::script::{Rule, Script};
 use crate::upstream::faults::FeedRule;
 use crate::upstream::quakes::Emission;
 use crate::upstream::{Asked, FeedError, QUAKES, QUAKES_SOCKET, Upstream};
-use crate::wire::{Delay, Disturbance, Latency, Listener, Opening, World};
+use crate::wire::{Disturbance, Latency, Listener, World};
 
 /// How long `answered` lines wait for company.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
@@ -136,7 +128,9 @@ impl Sim {
         tokio::fs::create_dir_all(&folder)
             .await
             .map_err(|cause| StartError::Folder { folder, cause })?;
-        Ok(Self { inside: start::start(config)? })
+        Ok(Self {
+            inside: start::start(config)?,
+        })
     }
 
     /// Where everything is.
@@ -210,9 +204,7 @@ impl Sim {
 
     /// Moves the feed at `path` (quakes or snapshots) on by `steps`; `false` if there is none.
     pub fn advance_feed(&self, path: &str, steps: usize) -> bool {
-        self.inside
-            .upstream
-            .advance(path, steps, clock::now().as_millisecond())
+        self.inside.upstream.advance(path, steps)
     }
 
     /// Sets the clock of the quakes on by so many seconds of feed time.

@@ -146,11 +146,7 @@ impl Upstream {
     /// Moves the feed at `path` on by `steps`; `false` if there is none that can.
     pub(crate) fn advance(&self, path: &str, steps: usize) -> bool {
         if path == QUAKES {
-            return self
-                .quakes
-                .as_ref()
-                .map(|it| it.step(steps))
-                .is_some();
+            return self.quakes.as_ref().map(|it| it.step(steps)).is_some();
         }
         self.snapshots
             .iter()

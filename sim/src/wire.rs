@@ -1,7 +1,9 @@
 //! The wire under the provider doubles: listeners that can refuse, HTTP/2 that can misbehave.
 
 mod connection;
+mod decide;
 mod filter;
+mod send;
 mod serve;
 
 use std::collections::HashMap;

@@ -1,5 +1,6 @@
 //! What an app posted, as a hash: two requests with the same digest mean the same event.
 
+use bytes::Bytes;
 use fanfare_nats::Topic;
 use fanfare_nats::event::{Content, Guarantee, Urgency};
 use serde_json::{Map, Value, json};
@@ -27,7 +28,7 @@ pub(crate) fn digest(
         "expires_in_s": expires_in_s,
     });
     let hash = Sha256::digest(canonical(asked).to_string());
-    format!("{FORM}:{hash:x}")
+    format!("{FORM}:{:x}", Bytes::copy_from_slice(&hash))
 }
 
 /// The same value with the keys of every object in order, whatever order the JSON library keeps.

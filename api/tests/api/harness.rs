@@ -178,6 +178,11 @@ impl Api {
         }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// Stops the API and waits until it has drained.
     pub async fn stop(mut self) {
         self.stop.cancel();

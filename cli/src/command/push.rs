@@ -2,6 +2,10 @@
 //!
 //! Every device follows two reserved topics, its own and its user's, so a message to one of them
 //! is an event like any other.
+#![expect(
+    clippy::doc_markdown,
+    reason = "comments on flags are help texts, shown as they are"
+)]
 
 use std::time::Duration;
 
@@ -86,7 +90,7 @@ impl Push {
         let nats = self.nats.clone();
         let nats = nats.with_user(self.nats_user.clone(), self.nats_password.clone());
         let options = connect::options(&nats, &config.own.nats, environment, Selected::Counts)?;
-        let process = Process::of_command(&config, environment);
+        let process = Process::new(&config, environment);
         let broker = roles::connect(options, "push", &process).await?;
         let event = self.event(topic.clone());
         broker

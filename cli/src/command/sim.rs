@@ -26,7 +26,11 @@ pub(crate) struct SimCommand {
 
 impl SimCommand {
     /// Runs it until a signal. Where everything is goes to standard output, as JSON.
-    pub(super) async fn run(self, common: &Common, environment: &Environment) -> Result<(), Failure> {
+    pub(super) async fn run(
+        self,
+        common: &Common,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
         common.start_logs(environment);
         let mut config: SimConfig = match &self.file {
             Some(file) => config::load_alone(file)?,

@@ -30,7 +30,11 @@ enum What {
 }
 
 impl Source {
-    pub(super) async fn run(self, common: &Common, environment: &Environment) -> Result<(), Failure> {
+    pub(super) async fn run(
+        self,
+        common: &Common,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
         let What::Test { name, from } = self.what;
         let config = common.load(environment)?;
         let trial = trial(&config, &name, from).await?;
@@ -44,8 +48,8 @@ async fn trial(config: &Config, name: &str, from: Option<PathBuf>) -> Result<Tri
     let tried = match from {
         None => trial_of_source(&config.fetcher, name, now).await,
         Some(file) => {
-            let bytes = std::fs::read(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
+            let bytes =
+                std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let source = config.fetcher.source.iter().find(|it| it.name == name);
             source
                 .ok_or_else(|| TrialError::Unknown(name.to_owned()))
@@ -68,7 +72,12 @@ async fn trial(config: &Config, name: &str, from: Option<PathBuf>) -> Result<Tri
 
 /// The names there are, for whoever mistyped one.
 fn known(config: &Config, error: &TrialError) -> String {
-    let names: Vec<_> = config.fetcher.source.iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<_> = config
+        .fetcher
+        .source
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
     match names.as_slice() {
         [] => format!("{error}: it has no sources at all"),
         names => format!("{error}; it has {}", names.join(", ")),

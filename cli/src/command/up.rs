@@ -9,10 +9,10 @@ use fanfare_nats_server::server::Server;
 
 use super::Common;
 use super::embedded::{self, Embedded, EmbeddedFlags};
-use crate::config::{Config, Manage};
+use crate::config::Manage;
 use crate::connect::{self, NatsFlags, Selected, UserFlags};
 use crate::exit::Failure;
-use crate::roles::{self, Process, Role};
+use crate::roles::{Composition, Process, Role};
 
 #[derive(Args)]
 pub(crate) struct Up {
@@ -60,7 +60,21 @@ impl Up {
             Manage::Auto
         };
         let manage = self.manage.or(config.own.nats.manage).unwrap_or(usual);
-        let ended = run_roles(self.roles, config, environment, options, manage, &child).await;
+        let process = Process::new(&config, environment);
+        let roles = if self.roles.is_empty() {
+            Role::ALL.to_vec()
+        } else {
+            self.roles
+        };
+        let composition = Composition {
+            roles,
+            config,
+            options,
+            manage,
+            process,
+        };
+        let broken = broken(child.as_ref().map(|it| &it.server));
+        let ended = composition.run(broken).await;
         // Last: the roles have said their last words to it.
         if let Some(child) = child {
             let stopped = child.server.stop().await;
@@ -70,24 +84,6 @@ impl Up {
         }
         ended
     }
-}
-
-async fn run_roles(
-    roles: Vec<Role>,
-    config: Config,
-    environment: &Environment,
-    options: ConnectOptions,
-    manage: Manage,
-    child: &Option<Embedded>,
-) -> Result<(), Failure> {
-    let process = Process::of_command(&config, environment);
-    let broken = broken(child.as_ref().map(|it| &it.server));
-    let roles = if roles.is_empty() {
-        Role::ALL.to_vec()
-    } else {
-        roles
-    };
-    roles::run(&roles, config, options, manage, &process, broken).await
 }
 
 /// Ends when the child does.

@@ -53,7 +53,10 @@ impl<'p> Parts<'p> {
         table: &str,
         beside: &[&str],
     ) -> Option<T> {
-        let mut tree = self.rest.remove(table).unwrap_or_else(|| Node::table(Origin::Default));
+        let mut tree = self
+            .rest
+            .remove(table)
+            .unwrap_or_else(|| Node::table(Origin::Default));
         for name in beside {
             if let Some(node) = self.rest.remove(*name) {
                 tree.set(&[name], node);
@@ -79,7 +82,9 @@ impl<'p> Parts<'p> {
         for Problem { key, message } in problems {
             let origin = match &self.whole.nearest(&path::parse(&key)).origin {
                 Origin::Default => None,
-                origin => Some(origin.clone()),
+                origin @ (Origin::File(..) | Origin::Variable(_) | Origin::Flag(_)) => {
+                    Some(origin.clone())
+                }
             };
             self.problems.push(Located {
                 origin,

@@ -164,22 +164,28 @@ fn snippets_are_joined_in_the_order_of_their_names_and_their_problems_name_them(
 fn what_init_writes_is_a_configuration() {
     let (_folder, file) = written(&[("f.toml", crate::command::init::TEMPLATE)]);
     let config = Config::load(Some(&file), &variables(&[]), &[]).unwrap();
-    assert_eq!(config.lanes().len(), 2);
+    assert_eq!(config.notifier.app.len(), 1);
+    assert_eq!(config.api.apps, Some(vec!["try".to_owned()]));
 }
 
 #[test]
 fn what_init_shows_in_comments_is_a_configuration_too() {
     let is_key = |line: &str| line.starts_with("# [") || line.split(' ').nth(2) == Some("=");
-    let shown = crate::command::init::TEMPLATE.lines().map(|line| match line.strip_prefix("# ") {
-        Some(rest) if is_key(line) => rest,
-        _ => line,
-    });
+    let shown = crate::command::init::TEMPLATE
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if is_key(line) => rest,
+            _ => line,
+        });
     let text = shown.collect::<Vec<_>>().join("\n");
     // Of those that exclude one another, one.
     let text = text.replace("_INBOX_<role>", "_INBOX_x");
     let (_folder, file) = written(&[("f.toml", &text)]);
     let config = Config::load(Some(&file), &variables(&[]), &[]).unwrap();
-    assert_eq!((config.fetcher.source.len(), config.notifier.app.len()), (1, 3));
+    assert_eq!(
+        (config.fetcher.source.len(), config.notifier.app.len()),
+        (1, 3)
+    );
 }
 
 #[test]

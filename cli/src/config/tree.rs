@@ -176,8 +176,8 @@ impl Node {
 
     /// Takes the value at a path out.
     pub(crate) fn remove(&mut self, path: &[Step]) -> Option<Self> {
-        let (last, parents) = path.split_last()?;
-        match (last, &mut self.at_mut(parents)?.shape) {
+        let (step, parents) = path.split_last()?;
+        match (step, &mut self.at_mut(parents)?.shape) {
             (Step::Name(name), Shape::Table(table)) => table.remove(name),
             (Step::Number(number), Shape::List(list)) if *number < list.len() => {
                 Some(list.remove(*number))
@@ -214,7 +214,7 @@ impl Lines<'_> {
             .as_bytes()
             .get(..offset)
             .unwrap_or(self.text.as_bytes());
-        let line = before.iter().filter(|it| **it == b'\n').count() + 1;
+        let line = before.split(|it| *it == b'\n').count();
         Origin::File(Arc::clone(&self.file), line)
     }
 
@@ -246,7 +246,11 @@ impl Lines<'_> {
                 let nodes = array.into_iter().map(|it| self.value(it, None));
                 Shape::List(nodes.collect::<Result<_, _>>()?)
             }
-            scalar => {
+            scalar @ (DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)) => {
                 let scalar = ValueDeserializer::from(Spanned::new(span, scalar));
                 let scalar = toml::Value::deserialize(scalar)
                     .map_err(|error| (self.at(offset), error.message().to_owned()))?;

@@ -48,6 +48,12 @@ impl Arena {
         self.live -= len.min(self.live);
     }
 
+    /// Segments held.
+    #[cfg(test)]
+    pub(super) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
     /// Whether more than half of what is held has been given up.
     pub(super) fn is_wasteful(&self) -> bool {
         self.stored > 16 * SEGMENT && self.live * 2 < self.stored

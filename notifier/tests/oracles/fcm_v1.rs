@@ -27,9 +27,10 @@ fn owned(text: Option<&str>) -> Option<String> {
 }
 
 fn data(what: &Notification) -> HashMap<String, Value> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
     };
     let mut data: HashMap<String, Value> = what
         .data

@@ -53,7 +53,7 @@ impl Stage {
     pub(crate) fn watchful(mut self) -> Self {
         self.with.keepalive = Keepalive {
             busy: Duration::from_millis(100),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             timeout: Duration::from_millis(200),
         };
         self
@@ -194,13 +194,14 @@ pub(crate) fn assert_accepted(outcome: &Outcome) {
 /// An unavailability, in short.
 #[track_caller]
 pub(crate) fn unavailable(outcome: &Outcome) -> (Scope, bool, Option<Duration>) {
-    match outcome {
-        Outcome::Unavailable {
-            scope,
-            maybe_delivered,
-            retry_after,
-            ..
-        } => (*scope, *maybe_delivered, *retry_after),
-        other => panic!("{other:?}"),
-    }
+    let Outcome::Unavailable {
+        scope,
+        maybe_delivered,
+        retry_after,
+        ..
+    } = outcome
+    else {
+        panic!("{outcome:?}")
+    };
+    (*scope, *maybe_delivered, *retry_after)
 }

@@ -34,7 +34,11 @@ pub(super) fn start(config: SimConfig) -> Result<Arc<Inside>, StartError> {
     let world = world(&config)?;
     let undo = world.stop.clone().drop_guard();
     let socket = crate::http::bind(config.http_port)?;
-    let mut start = Start { world: &world, certificates: &certificates, listeners: Vec::new() };
+    let mut start = Start {
+        world: &world,
+        certificates: &certificates,
+        listeners: Vec::new(),
+    };
     let [apns, apns_cleartext] = match &config.apns {
         Some(apns) => start.apns(apns, &config.folder.join(APNS_KEY))?,
         None => [None; 2],
@@ -44,7 +48,10 @@ pub(super) fn start(config: SimConfig) -> Result<Arc<Inside>, StartError> {
         None => ([None; 2], None),
     };
     let listeners = start.listeners;
-    let known = config.apns.unwrap_or(ApnsConfig { topics: Vec::new(), ..ApnsConfig::default() });
+    let known = config.apns.unwrap_or(ApnsConfig {
+        topics: Vec::new(),
+        ..ApnsConfig::default()
+    });
     let whereabouts = Whereabouts {
         http: socket.address,
         apns,
@@ -63,9 +70,17 @@ pub(super) fn start(config: SimConfig) -> Result<Arc<Inside>, StartError> {
     };
     let upstream = Arc::new(upstream);
     if let Some(quakes) = &upstream.quakes {
-        world.tasks.spawn(Arc::clone(quakes).run(world.stop.clone()));
+        world
+            .tasks
+            .spawn(Arc::clone(quakes).run(world.stop.clone()));
     }
-    let inside = Arc::new(Inside { world, whereabouts, listeners, oauth, upstream });
+    let inside = Arc::new(Inside {
+        world,
+        whereabouts,
+        listeners,
+        oauth,
+        upstream,
+    });
     crate::http::serve(socket, &inside)?;
     inside.world.tasks.spawn(flush(Arc::clone(&inside.world)));
     undo.disarm();
@@ -100,11 +115,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn apns(
-        &mut self,
-        config: &ApnsConfig,
-        key: &Path,
-    ) -> Result<Addresses, StartError> {
+    fn apns(&mut self, config: &ApnsConfig, key: &Path) -> Result<Addresses, StartError> {
         let double = Double::Apns(Arc::new(Apns {
             keys: Keys::new(
                 config.key_id.clone(),
@@ -181,4 +192,3 @@ impl Start<'_> {
         Ok(address)
     }
 }
-

@@ -159,11 +159,10 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Session<S> {
 /// Peers end a closed connection in more than one way.
 fn is_end(error: &tungstenite::Error) -> bool {
     use io::ErrorKind::{ConnectionReset, UnexpectedEof};
-    match error {
-        tungstenite::Error::ConnectionClosed => true,
-        tungstenite::Error::Io(it) => matches!(it.kind(), ConnectionReset | UnexpectedEof),
-        _ => false,
+    if let tungstenite::Error::Io(it) = error {
+        return matches!(it.kind(), ConnectionReset | UnexpectedEof);
     }
+    matches!(error, tungstenite::Error::ConnectionClosed)
 }
 
 impl Position {

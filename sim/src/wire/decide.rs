@@ -5,6 +5,7 @@ use std::time::Duration;
 use h2::Reason;
 
 use super::Disturbance;
+use super::connection::After;
 use crate::ledger::Verdict;
 use crate::provider::reply::Reply;
 use crate::provider::{Double, Push, apns, verdict};
@@ -36,9 +37,24 @@ pub(super) enum Manner {
     GoawayBelow,
 }
 
+impl Manner {
+    pub(super) fn leaves_unprocessed(self) -> bool {
+        matches!(self, Self::RefuseStream | Self::GoawayBelow)
+    }
+
+    /// What happens to the connection once the answer is out.
+    pub(super) fn after(self) -> After {
+        if let Self::Then(disturbance) = self {
+            After::Disturb(disturbance)
+        } else {
+            After::Nothing
+        }
+    }
+}
+
 /// `None`: the connection falls silent before anything is decided.
-fn decide(
-    connection: &Connection,
+pub(super) fn decide(
+    double: &Double,
     honest: Reply,
     answer: Option<Answer>,
     push: &Push,
@@ -52,63 +68,74 @@ fn decide(
             manner: Manner::Plain,
         });
     };
-    if let Some(mut reply) = connection.listener.double.scripted(&answer, push, now_ms) {
-        // The `apns-id` comes back with a refusal too.
-        reply.headers.extend(
-            honest
-                .headers
-                .into_iter()
-                .filter(|(name, _)| *name == apns::ID),
-        );
-        let manner = match answer {
-            Answer::EndlessBody => Manner::Endless,
-            Answer::Shutdown => Manner::Then(Disturbance::Goaway),
-            _ => Manner::Plain,
-        };
-        let verdict = verdict(reply.status);
-        return Some(Decided {
-            reply,
-            verdict,
-            manner,
-        });
-    }
-    let accepted = |word: &str, manner| {
-        let reply = Reply {
-            reason: Some(word.to_owned()),
-            ..honest.clone()
-        };
-        Some(Decided {
-            reply,
-            verdict: Verdict::Accepted,
-            manner,
-        })
+    let Some(mut reply) = double.scripted(&answer, push, now_ms) else {
+        return played(answer, honest);
     };
-    match answer {
-        Answer::SilentDrop => None,
-        Answer::RefuseStream => Some(unprocessed(honest, Manner::RefuseStream)),
-        Answer::GoawayBelow => Some(unprocessed(honest, Manner::GoawayBelow)),
+    // The `apns-id` comes back with a refusal too.
+    reply.headers.extend(
+        honest
+            .headers
+            .into_iter()
+            .filter(|(name, _)| *name == apns::ID),
+    );
+    let manner = if answer == Answer::EndlessBody {
+        Manner::Endless
+    } else if answer == Answer::Shutdown {
+        Manner::Then(Disturbance::Goaway)
+    } else {
+        Manner::Plain
+    };
+    let verdict = verdict(reply.status);
+    Some(Decided {
+        reply,
+        verdict,
+        manner,
+    })
+}
+
+/// A fault of the wire under an honest answer.
+fn played(answer: Answer, honest: Reply) -> Option<Decided> {
+    let (word, manner) = match answer {
+        Answer::SilentDrop => return None,
+        Answer::RefuseStream => return Some(unprocessed(honest, Manner::RefuseStream)),
+        Answer::GoawayBelow => return Some(unprocessed(honest, Manner::GoawayBelow)),
         Answer::Slow { head_ms, body_ms } => {
-            let (head, body) = (
-                Duration::from_millis(head_ms),
-                Duration::from_millis(body_ms),
-            );
-            accepted("slow", Manner::Slow { head, body })
+            let [head, body] = [head_ms, body_ms].map(Duration::from_millis);
+            ("slow", Manner::Slow { head, body })
         }
-        Answer::ResetStream { code } => {
-            accepted("reset_stream", Manner::ResetStream(Reason::from(code)))
-        }
-        Answer::ResetConnection => accepted("reset_connection", Manner::Then(Disturbance::Reset)),
-        Answer::Goaway => accepted("goaway", Manner::Then(Disturbance::Goaway)),
-        Answer::MaxStreams { streams } => accepted(
+        Answer::ResetStream { code } => ("reset_stream", Manner::ResetStream(Reason::from(code))),
+        Answer::ResetConnection => ("reset_connection", Manner::Then(Disturbance::Reset)),
+        Answer::Goaway => ("goaway", Manner::Then(Disturbance::Goaway)),
+        Answer::MaxStreams { streams } => (
             "max_streams",
             Manner::Then(Disturbance::MaxStreams { streams }),
         ),
-        // `Double::scripted` has words for the rest.
-        _ => accepted("unscripted", Manner::Plain),
-    }
+        // `Double::scripted` has words for these.
+        Answer::Unregistered { .. }
+        | Answer::BadToken
+        | Answer::WrongSender
+        | Answer::TooMany { .. }
+        | Answer::Unavailable { .. }
+        | Answer::Internal
+        | Answer::Shutdown
+        | Answer::Html { .. }
+        | Answer::Credentials { .. }
+        | Answer::Reason { .. }
+        | Answer::EndlessBody => ("unscripted", Manner::Plain),
+    };
+    let reply = Reply {
+        reason: Some(word.to_owned()),
+        ..honest
+    };
+    Some(Decided {
+        reply,
+        verdict: Verdict::Accepted,
+        manner,
+    })
 }
 
-fn unprocessed(honest: Reply, manner: Manner) -> Decided {
+/// Told to the peer as not processed.
+pub(super) fn unprocessed(honest: Reply, manner: Manner) -> Decided {
     let word = if manner == Manner::GoawayBelow {
         "GOAWAY"
     } else {
@@ -125,4 +152,3 @@ fn unprocessed(honest: Reply, manner: Manner) -> Decided {
         manner,
     }
 }
-

@@ -218,8 +218,14 @@ fn length(high: u8, middle: u8, low: u8) -> usize {
 fn settings(frame: &[u8], max_streams: u32) -> Vec<u8> {
     let (header, payload) = frame.split_at_checked(HEADER).unwrap_or((frame, &[]));
     let is_id = |it: &[u8], id: u16| it.starts_with(&id.to_be_bytes());
-    let has_limit = payload.chunks(6).any(|it| is_id(it, MAX_CONCURRENT_STREAMS));
-    let replaced = if has_limit { MAX_CONCURRENT_STREAMS } else { INITIAL_WINDOW_SIZE };
+    let has_limit = payload
+        .chunks(6)
+        .any(|it| is_id(it, MAX_CONCURRENT_STREAMS));
+    let replaced = if has_limit {
+        MAX_CONCURRENT_STREAMS
+    } else {
+        INITIAL_WINDOW_SIZE
+    };
     let mut own = header.to_vec();
     for parameter in payload.chunks(6) {
         if is_id(parameter, replaced) {

@@ -15,24 +15,23 @@ use crate::provider::reply::Reply;
 const ENDLESS_PIECE: usize = 1024;
 
 /// Whether the answer was handed to a living connection, whole.
-async fn send(respond: &mut SendResponse<Bytes>, reply: Reply, manner: Manner) -> bool {
+pub(super) async fn send(respond: &mut SendResponse<Bytes>, reply: Reply, manner: Manner) -> bool {
+    if let Manner::ResetStream(reason) = manner {
+        respond.send_reset(reason);
+        return false;
+    }
     let mut body = reply.body;
-    match manner {
-        Manner::ResetStream(reason) => {
-            respond.send_reset(reason);
-            return false;
+    let mut pause = Duration::ZERO;
+    if let Manner::Slow {
+        head,
+        body: between,
+    } = manner
+    {
+        sleep(head).await;
+        pause = between;
+        if body.is_empty() && !pause.is_zero() {
+            body = Bytes::from_static(b"{}");
         }
-        Manner::Slow { head, body: pause } => {
-            if body.is_empty() && !pause.is_zero() {
-                body = Bytes::from_static(b"{}");
-            }
-            sleep(head).await;
-        }
-        Manner::Plain
-        | Manner::Endless
-        | Manner::Then(_)
-        | Manner::RefuseStream
-        | Manner::GoawayBelow => {}
     }
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
@@ -44,24 +43,22 @@ async fn send(respond: &mut SendResponse<Bytes>, reply: Reply, manner: Manner) -
     if ends {
         return true;
     }
-    match manner {
-        Manner::Endless => {
-            let piece = Bytes::from_static(&[b' '; ENDLESS_PIECE]);
-            while send_piece(&mut stream, piece.clone(), false).await {}
-            false
-        }
-        Manner::Slow { body: pause, .. } if !pause.is_zero() => {
-            while !body.is_empty() {
-                sleep(pause).await;
-                let piece = body.split_to(1);
-                if !send_piece(&mut stream, piece, body.is_empty()).await {
-                    return false;
-                }
-            }
-            true
-        }
-        _ => stream.send_data(body, true).is_ok(),
+    if manner == Manner::Endless {
+        let piece = Bytes::from_static(&[b' '; ENDLESS_PIECE]);
+        while send_piece(&mut stream, piece.clone(), false).await {}
+        return false;
     }
+    if pause.is_zero() {
+        return stream.send_data(body, true).is_ok();
+    }
+    while !body.is_empty() {
+        sleep(pause).await;
+        let piece = body.split_to(1);
+        if !send_piece(&mut stream, piece, body.is_empty()).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Waits for the peer's window, so that an endless body stays out of our memory.

@@ -1,31 +1,28 @@
 //! One request: read, judge, play the fault, record, wait, answer.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
+use http::Request;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
-use ring::digest::{SHA256, digest};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::Disturbance;
 use super::connection::{After, Connection};
+use super::decide::{Decided, Manner, decide, unprocessed};
+use super::send::send;
 use crate::clock;
+use crate::fingerprint::fingerprint;
 use crate::ledger::{self, InFlight, ProviderKind, Verdict};
-use crate::provider::reply::Reply;
 use crate::provider::{Judged, Judgement, Push, apns, verdict};
 use crate::script::{Answer, Asked};
 
 /// More than any provider reads.
 const MAX_BODY: usize = 64 * 1024;
-/// A piece of the body that never ends.
-const ENDLESS_PIECE: usize = 1024;
 
 /// Counts a stream as active on its connection while it lives.
 struct Active(Arc<Connection>);
@@ -76,22 +73,13 @@ pub(super) async fn serve(
             return After::Nothing;
         }
     };
-    let mut decided = if refuses {
-        unprocessed(judged.reply, Manner::RefuseStream)
-    } else {
-        if judged.is_trusted {
-            connection.trust();
-        }
-        let answer = scripted(&connection, &judged, now_ms);
-        match decide(&connection, judged.reply, answer, &judged.push, now_ms) {
-            Some(decided) => decided,
-            None => return After::Disturb(Disturbance::SilentDrop),
-        }
+    let Some((push, mut decided)) = decided(&connection, judged, refuses, now_ms) else {
+        return After::Disturb(Disturbance::SilentDrop);
     };
     let received = Received {
         head: &head,
         body: &body,
-        push: &judged.push,
+        push: &push,
         stream,
     };
     if let Err(error) = record(&connection, &mut flight, received, &decided) {
@@ -99,36 +87,41 @@ pub(super) async fn serve(
         decided = unprocessed(decided.reply, Manner::RefuseStream);
     }
     let is_last = connection.last_decided.fetch_max(stream, Ordering::Relaxed) < stream;
-    match decided.manner {
-        Manner::RefuseStream => {
-            respond.send_reset(Reason::REFUSED_STREAM);
-            flight.answered();
-            return After::Nothing;
-        }
-        Manner::GoawayBelow => {
-            flight.answered();
+    if decided.manner.leaves_unprocessed() {
+        flight.answered();
+        if decided.manner == Manner::GoawayBelow {
             return below(&connection, respond, is_last.then_some(stream));
         }
-        Manner::Plain
-        | Manner::Slow { .. }
-        | Manner::Endless
-        | Manner::ResetStream(_)
-        | Manner::Then(_) => {}
+        respond.send_reset(Reason::REFUSED_STREAM);
+        return After::Nothing;
     }
     if let Some(answer_at) = answer_at {
         sleep_until(answer_at).await;
     }
-    let manner = decided.manner;
-    if manner == Manner::Then(Disturbance::Reset) {
-        return After::Disturb(Disturbance::Reset);
-    }
-    if send(&mut respond, decided.reply, manner).await {
+    let is_cut = decided.manner == Manner::Then(Disturbance::Reset);
+    if !is_cut && send(&mut respond, decided.reply, decided.manner).await {
         flight.answered();
     }
-    if let Manner::Then(disturbance) = manner {
-        return After::Disturb(disturbance);
+    decided.manner.after()
+}
+
+/// `None`: the connection falls silent.
+fn decided(
+    connection: &Connection,
+    judged: Judged,
+    refuses: bool,
+    now_ms: i64,
+) -> Option<(Push, Decided)> {
+    if refuses {
+        return Some((judged.push, unprocessed(judged.reply, Manner::RefuseStream)));
     }
-    After::Nothing
+    if judged.is_trusted {
+        connection.trust();
+    }
+    let double = &connection.listener.double;
+    let answer = scripted(connection, &judged, now_ms);
+    let decided = decide(double, judged.reply, answer, &judged.push, now_ms)?;
+    Some((judged.push, decided))
 }
 
 /// GOAWAY below `stream`. If a stream above it was processed already, GOAWAY cannot speak for this
@@ -207,7 +200,6 @@ fn entry(connection: &Connection, received: Received<'_>, decided: &Decided) -> 
         Some((name.as_str().to_owned(), value.to_owned()))
     });
     let path = head.uri.path();
-    let sum = digest(&SHA256, body);
     ledger::Request {
         seq: 0,
         at_us: 0,
@@ -225,12 +217,7 @@ fn entry(connection: &Connection, received: Received<'_>, decided: &Decided) -> 
         level: push.level.clone(),
         title: push.title.clone(),
         headers: headers.collect::<BTreeMap<_, _>>(),
-        body_sha256: sum
-            .as_ref()
-            .iter()
-            .take(8)
-            .map(|it| format!("{it:02x}"))
-            .collect(),
+        body_sha256: fingerprint(body, 8),
         body_bytes: body.len() as u64,
         status: decided.reply.status,
         reason: decided.reply.reason.clone(),
@@ -257,4 +244,3 @@ async fn read(mut body: RecvStream) -> Result<Bytes, h2::Error> {
     }
     Ok(whole)
 }
-

@@ -253,6 +253,15 @@ async fn paths_tokens_and_payloads_are_checked() {
     check(&device, sized(4097), "alert", 413, "PayloadTooLarge").await;
     check(&device, sized(5120), "voip", 200, "").await;
     check(&device, sized(5121), "voip", 413, "PayloadTooLarge").await;
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn only_post_is_a_push() {
+    let (sim, _folder) = started(|_| {}).await;
+    let bearer = provider_token(sim.whereabouts(), now_s());
+    let client = apns(&sim).await;
+    let device = format!("/3/device/{TOKEN}");
     let get = Request::get(format!("https://api.push.apple.com{device}"));
     let get = get
         .header("authorization", &bearer)

@@ -1,5 +1,12 @@
 //! The provider doubles over the real wire, asked by a client that shares nothing with them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "support functions of tests fail loudly"
+)]
+
 mod apns;
 mod client;
 mod faults;

@@ -56,11 +56,17 @@ pub async fn ask(
     body: &str,
 ) -> io::Result<Answer> {
     let mut socket = TcpStream::connect(to).await?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n");
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        request.extend([name, ": ", value, "\r\n"]);
     }
-    request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    let length = body.len().to_string();
+    request.extend([
+        "connection: close\r\ncontent-length: ",
+        &length,
+        "\r\n\r\n",
+        body,
+    ]);
     socket.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).await?;

@@ -1,5 +1,11 @@
 //! The feed side over real HTTP/1.1 and WebSocket.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support functions of tests fail loudly"
+)]
+
 mod client;
 mod quakes;
 mod rest;

@@ -1,0 +1,47 @@
+//! This process among all: its host and its node, as the broker and other people see them.
+
+use fanfare_nats::ConnectOptions;
+use fanfare_nats_server::Environment;
+use rand::Rng;
+
+use crate::config::Config;
+
+/// This process among all.
+pub(crate) struct Process {
+    host: String,
+    node: String,
+}
+
+impl Process {
+    /// The configured node, or one that no other process has.
+    pub(crate) fn new(config: &Config, environment: &Environment) -> Self {
+        let node = config.own.process.node.clone();
+        let node = node.unwrap_or_else(|| format!("{:08x}", rand::rng().random::<u32>()));
+        // A name in lists; any will do.
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host = host.or_else(|| environment.text("HOSTNAME").map(str::to_owned));
+        let host = host
+            .map(|it| it.trim().to_owned())
+            .filter(|it| !it.is_empty());
+        Self {
+            host: host.unwrap_or_else(|| "host".to_owned()),
+            node,
+        }
+    }
+
+    /// Its name among its kind.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The options as `role` connects with them.
+    pub(super) fn introduce(&self, options: &ConnectOptions, role: &str) -> ConnectOptions {
+        let mut options = options.clone();
+        options.name = format!("fanfare-{role}/{}/{}", self.host, self.node);
+        options.node.clone_from(&self.node);
+        if options.inbox_prefix.is_empty() {
+            options.inbox_prefix = format!("_INBOX_{role}");
+        }
+        options
+    }
+}
