@@ -2,7 +2,8 @@
 //!
 //! A request is read as plain JSON, judged field by field by pure functions (`device/document.rs`,
 //! `event/document.rs`), and becomes one guarded write to the broker. Every answer that is not a
-//! success is an RFC 9457 problem document, the framework's own included (`problem.rs`, `layer.rs`).
+//! success is an RFC 9457 problem document, the framework's own included (`problem.rs`,
+//! `layer.rs`).
 //!
 //! Architecture invariant: this crate keeps nothing. What it acknowledged is in the broker; while
 //! the broker is away it answers 503 and remembers no request.

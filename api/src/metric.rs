@@ -50,17 +50,17 @@ impl Metrics {
             }
         }
         registry.register(
-            "fanfare_api_requests",
+            "api_requests",
             "Requests answered",
             metrics.requests.clone(),
         );
         registry.register(
-            "fanfare_api_request_seconds",
+            "api_request_seconds",
             "Time from the request's head to the answer's",
             metrics.seconds.clone(),
         );
         registry.register(
-            "fanfare_api_in_flight",
+            "api_in_flight",
             "Requests being served",
             metrics.in_flight.clone(),
         );

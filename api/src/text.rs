@@ -202,7 +202,8 @@ pub(crate) fn topic(value: Value) -> Read<Topic> {
     let topic = Topic::parse(&string(value)?).map_err(|it| topic_complaint(&it))?;
     if topic.is_reserved() && !is_addressable(&topic) {
         return Err(format!(
-            "starts with `{0}.`, which is reserved: only `{0}.device.<id>` and `{0}.user.<hash>` can be addressed",
+            "starts with `{0}.`, which is reserved: only `{0}.device.<id>` and `{0}.user.<hash>` \
+             can be addressed",
             topic::RESERVED
         )
         .into());

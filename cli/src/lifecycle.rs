@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 /// Longer than a role drains (10 s), shorter than an orchestrator waits (40 s).
 pub(crate) const GRACE: Duration = Duration::from_secs(25);
 
+/// Without a broker nothing can be written down any more: a drain only ends requests in flight.
+const WITHOUT_BROKER: Duration = Duration::from_secs(2);
+
 /// What a role ends with.
 pub(crate) type RoleEnd = anyhow::Result<()>;
 
@@ -46,7 +49,7 @@ impl Signals {
 
 /// Runs until a signal, the end of a role, or `broken`; then drains.
 ///
-/// `broken` is what the roles cannot live without, such as a child that ended. `draining` is
+/// `broken` is the end of the broker, if it is a child of ours. `draining` is
 /// called once, when the drain begins.
 pub(crate) async fn run(
     roles: &mut JoinSet<RoleEnd>,
@@ -56,10 +59,10 @@ pub(crate) async fn run(
     draining: impl FnOnce(),
     grace: Duration,
 ) -> anyhow::Result<()> {
-    let early = tokio::select! {
-        () = signals.next() => None,
-        error = broken => Some(error),
-        Some(ended) = roles.join_next() => Some(early_end(ended)),
+    let (early, grace) = tokio::select! {
+        () = signals.next() => (None, grace),
+        error = broken => (Some(error), grace.min(WITHOUT_BROKER)),
+        Some(ended) = roles.join_next() => (Some(early_end(ended)), grace),
     };
     match &early {
         None => tracing::info!("stopping; a second signal aborts"),

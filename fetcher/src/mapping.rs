@@ -2,6 +2,7 @@
 
 mod compile;
 mod document;
+mod encoding;
 mod feed;
 mod filter;
 mod items;

@@ -146,20 +146,20 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let m = &metrics;
-        registry.register("fanfare_source_polls", "Polls by result", m.polls.clone());
+        registry.register("source_polls", "Polls by result", m.polls.clone());
         let help = "Duration of polls, all pages";
-        registry.register("fanfare_source_poll_seconds", help, m.poll_seconds.clone());
+        registry.register("source_poll_seconds", help, m.poll_seconds.clone());
         let help = "When a poll or frame was last taken in completely";
-        registry.register("fanfare_source_last_success_timestamp_seconds", help, m.last_success.clone());
+        registry.register("source_last_success_timestamp_seconds", help, m.last_success.clone());
         let help = "Open sockets of the source";
-        registry.register("fanfare_source_connected", help, m.connected.clone());
+        registry.register("source_connected", help, m.connected.clone());
         let help = "Gaps in the numbers of a socket's frames";
-        registry.register("fanfare_source_gaps", help, m.gaps.clone());
+        registry.register("source_gaps", help, m.gaps.clone());
         let help = "Pumps that ended by an error or panic and were started again";
-        registry.register("fanfare_source_restarts", help, m.restarts.clone());
-        registry.register("fanfare_items", "Items by result", m.items.clone());
-        registry.register("fanfare_items_rejected", "Rejected items by reason", m.rejects.clone());
-        registry.register("fanfare_events", "Publishes by result", m.events.clone());
+        registry.register("source_restarts", help, m.restarts.clone());
+        registry.register("items", "Items by result", m.items.clone());
+        registry.register("items_rejected", "Rejected items by reason", m.rejects.clone());
+        registry.register("events", "Publishes by result", m.events.clone());
         metrics
     }
 

@@ -21,7 +21,7 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// A barrier that does not come back by then is given up and another one begun.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Deletions are remembered for 7 days; whoever heard nothing for longer than this starts over.
-const REBUILD_AFTER: Duration = Duration::from_secs(6 * 24 * 3600);
+const REBUILD_AFTER: Duration = Duration::from_hours(6 * 24);
 /// Changes applied under one lock.
 const APPLY_AT_ONCE: usize = 256;
 
@@ -172,7 +172,11 @@ impl Follower {
     /// Waits until the index has reached a revision and is fresh.
     pub async fn ready_for(&self, revision: u64) {
         let mut seen = self.seen.clone();
-        if seen.wait_for(|it| it.is_some_and(|it| it >= revision)).await.is_err() {
+        if seen
+            .wait_for(|it| it.is_some_and(|it| it >= revision))
+            .await
+            .is_err()
+        {
             std::future::pending::<()>().await;
         }
         while !self.is_fresh() {
@@ -331,15 +335,13 @@ impl Fold {
             heard = Instant::now();
             let reached = {
                 let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-                for _ in 0..APPLY_AT_ONCE {
+                for _ in 1..APPLY_AT_ONCE {
                     apply(&mut index, next.0, next.1);
-                    match watch.next().now_or_never() {
-                        Some(more) => next = more?,
-                        None => {
-                            next = (Change::Other, 0);
-                            break;
-                        }
-                    }
+                    let Some(more) = watch.next().now_or_never() else {
+                        next = (Change::Other, 0);
+                        break;
+                    };
+                    next = more?;
                 }
                 apply(&mut index, next.0, next.1);
                 index.reached()

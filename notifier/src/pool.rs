@@ -212,6 +212,9 @@ impl Inner {
             match response.await {
                 Ok(answer) => {
                     *stage = Stage::Answered(connection, answer.status());
+                    if answer.status().is_success() {
+                        place.was_useful();
+                    }
                     return Ok(read(answer, connection).await);
                 }
                 Err(error) if fault::is_unprocessed(&error) => {

@@ -1,5 +1,11 @@
 //! From a stored event to an accepted push, against a real broker and the `log` provider.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support functions of tests"
+)]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,8 +125,6 @@ fn pushes(file: &Path) -> HashMap<(String, String), usize> {
 }
 
 async fn set_up() -> (TestServer, Broker, tempfile::TempDir, PathBuf) {
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter("fanfare=debug")
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pushes.jsonl");
@@ -226,8 +230,8 @@ async fn a_lower_level_is_not_sent_when_a_higher_one_stands() {
         broker.publish(event, false).await.unwrap();
     }
     let notifier = Notifier::start(&broker, config(&file)).await;
-    let marked = (marker.id().to_string(), id.to_string());
-    eventually(async || pushes(&file).contains_key(&marked)).await;
+    let last = (marker.id().to_string(), id.to_string());
+    eventually(async || pushes(&file).contains_key(&last)).await;
     eventually(async || broker.stored_plan(&high.id()).await.unwrap().is_some()).await;
     notifier.end().await;
     let sent = pushes(&file);

@@ -34,7 +34,7 @@ impl Wanted {
     /// The document to store over the one before: a token keeps the time it was first registered,
     /// another token is registered now. The same token under another app is another address.
     pub(crate) fn over(self, before: Option<&Device>, now: Timestamp) -> Device {
-        let same = before.filter(|it| true);
+        let same = before.filter(|it| it.token == self.token && it.app == self.app);
         Device {
             app: self.app,
             token: self.token,
@@ -132,7 +132,7 @@ fn pattern(value: Value) -> Read<Pattern> {
 
 fn filter(value: Value) -> Read<Filter> {
     let filter: Filter = serde_json::from_value(value).map_err(|_| {
-        "must be {\"field\", \"min\"}, {\"field\", \"any_of\"} or {\"near\": {\"lat\", \"lon\", \"km\"}}"
+        "must have `field` and `min`, or `field` and `any_of`, or `near` with `lat`, `lon`, `km`"
     })?;
     match &filter {
         Filter::AtLeast { field, .. } => field_name(field)?,

@@ -21,7 +21,7 @@ struct Fixture {
 }
 
 async fn fixture(paths: Router, config: Config) -> Fixture {
-    let mut registry = Registry::default();
+    let mut registry = Registry::with_prefix("fanfare");
     let metrics = Metrics::register(&mut registry);
     let router = observed(limited(paths, &config), metrics);
     let server = Server::bind(Config {

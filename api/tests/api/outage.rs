@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fanfare_nats::DeviceId;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::harness::{Api, eventually};
 
@@ -62,6 +63,12 @@ async fn a_killed_broker_means_503_at_once_and_normal_answers_after_its_restart(
 async fn a_silent_broker_means_503_in_time_and_the_same_request_settles_it() {
     let mut api = Api::start().await;
     api.server.server().freeze().unwrap();
+    // The signal is sent, but each thread of the server stops when it comes to it.
+    let phone = DeviceId::parse("phone-1").unwrap();
+    while timeout(Duration::from_millis(300), api.broker.device(&phone))
+        .await
+        .is_ok()
+    {}
     let began = Instant::now();
     let unnamed = json!({"topics": ["all"], "title": "One"});
     let device = json!({"app": "ios", "token": "t"});

@@ -116,7 +116,7 @@ fn introduce(child: &Embedded) {
     println!("  data folder  {folder}");
     println!(
         "  to look in   nats context save fanfare --server {url} --user {user} \
-         --password \"$(cat {file})\" "
+         --password \"$(cat {file})\""
     );
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::document::DocumentError;
+use super::encoding;
 
 /// The entries of a feed, and how often its publisher wants to be asked.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(crate) struct ReadFeed {
 /// # Errors
 /// [`DocumentError::Feed`], [`DocumentError::CutOff`].
 pub(crate) fn read_feed(bytes: &[u8]) -> Result<ReadFeed, DocumentError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = encoding::to_text(bytes);
     let parser = feed_rs::parser::Builder::new()
         // The default is a random id for an entry without guid, link and title: a new item at
         // every poll. Left empty here, and filled from the content below.
@@ -39,8 +40,8 @@ pub(crate) fn read_feed(bytes: &[u8]) -> Result<ReadFeed, DocumentError> {
         })
         .sanitize_content(false)
         .build();
-    let feed = parser.parse(bytes).map_err(DocumentError::Feed)?;
-    if !is_complete(bytes) {
+    let feed = parser.parse(text.as_bytes()).map_err(DocumentError::Feed)?;
+    if !is_complete(&text) {
         return Err(DocumentError::CutOff);
     }
     let Feed { ttl, entries, .. } = feed;
@@ -96,11 +97,7 @@ fn hash(parts: &[&str]) -> String {
 
 /// True when the XML ends with an end tag, comments and white space aside. The parser forgives a
 /// missing end; a feed that was cut off between two entries would look shorter than it is.
-fn is_complete(bytes: &[u8]) -> bool {
-    // The ASCII characters of UTF-16 and UTF-32 are themselves and zeros.
-    let tail: Vec<u8> = bytes.iter().rev().take(16 * 1024).rev().copied().collect();
-    let text: Vec<u8> = tail.into_iter().filter(|it| *it != 0).collect();
-    let text = String::from_utf8_lossy(&text);
+fn is_complete(text: &str) -> bool {
     let mut text = text.trim_end();
     if text.ends_with('}') {
         return true; // JSON Feed; serde has seen its end.
@@ -108,16 +105,11 @@ fn is_complete(bytes: &[u8]) -> bool {
     while text.ends_with("-->") {
         text = text.rsplit_once("<!--").map_or("", |(before, _)| before).trim_end();
     }
-    let Some((_, last)) = text.rsplit_once('<') else {
+    let Some(name) = text.rsplit_once("</").and_then(|(_, it)| it.strip_suffix('>')) else {
         return false;
     };
-    let name = last.trim_end_matches('>').trim();
-    last.ends_with('>')
-        && matches!(
-            name.rsplit(['/', ':']).next(),
-            Some("feed" | "rss" | "RDF" | "entry")
-        )
-        && name.starts_with('/')
+    let name = name.trim();
+    matches!(name.rsplit(':').next(), Some("feed" | "rss" | "RDF" | "entry"))
 }
 
 #[cfg(test)]
@@ -164,6 +156,22 @@ mod tests {
         assert_eq!(one.items, two.items);
         assert_ne!(one.items[0]["id"], one.items[1]["id"]);
         assert_eq!(one.ttl, Some(Duration::from_secs(1800)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_feed_never_panics(
+            damage in proptest::collection::vec((0_usize..700, 0_u8..=255), 1..6), swap in 0_usize..700
+        ) {
+            let mut bytes = ATOM.as_bytes().to_vec();
+            for (at, byte) in damage {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            let at = swap % bytes.len();
+            bytes.rotate_left(at);
+            let _ = read_feed(&bytes);
+        }
     }
 
     #[test]

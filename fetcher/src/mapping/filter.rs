@@ -11,18 +11,19 @@ pub(crate) fn add_all(environment: &mut Environment<'static>) {
     environment.add_filter("from_ms", |it: Value| from_unix(&it, 1.0));
     environment.add_filter("from_s", |it: Value| from_unix(&it, 1000.0));
     environment.add_filter("date", date);
-    environment.add_filter("plain", |it: Value| text::plain(&words(&it)));
-    environment.add_filter("slug", |it: Value| text::slug(&words(&it)));
-    environment.add_filter("cut", |it: Value, n: usize| text::cut(&words(&it), n));
+    environment.add_filter("plain", |it: Value| Ok::<_, Error>(text::plain(&words(&it)?)));
+    environment.add_filter("slug", |it: Value| Ok::<_, Error>(text::slug(&words(&it)?)));
+    environment.add_filter("cut", |it: Value, n: usize| {
+        Ok::<_, Error>(text::cut(&words(&it)?, n))
+    });
 }
 
-/// Nothing is an empty text.
-fn words(value: &Value) -> String {
-    if value.is_none() || value.is_undefined() {
-        String::new()
-    } else {
-        value.to_string()
+/// Nothing is an empty text; what is not there is an error, as it is without a filter.
+fn words(value: &Value) -> Result<String, Error> {
+    if value.is_undefined() {
+        return Err(Error::from(ErrorKind::UndefinedError));
     }
+    Ok(if value.is_none() { String::new() } else { value.to_string() })
 }
 
 fn invalid(message: &'static str) -> Error {

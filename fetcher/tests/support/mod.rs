@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod fetcher;
 pub mod server;
+pub mod socket;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,6 +15,12 @@ use fanfare_fetcher::decide::{Decision, Policy, decide};
 use fanfare_fetcher::mapping::{DocumentError, Mapping, Observed};
 use fanfare_fetcher::{Config, SourceConfig};
 use jiff::Timestamp;
+
+/// The one TLS provider, as `main` installs it.
+pub fn install_tls() {
+    // Another test of this process may have been first.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
 
 /// A recorded feed, or `None` with a line that says so.
 pub fn recorded(path: &str) -> Option<PathBuf> {

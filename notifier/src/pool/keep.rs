@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-
-use rand::Rng;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+
+use rand::Rng as _;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use super::places::Signs;
 use super::{Inner, connect, drive};
 use crate::outcome::Backoff;
 
-/// A connection that stood so long was a good one: the next failure starts from the beginning.
+/// A connection that stood so long was a good one, as is one that carried a push: its replacement
+/// comes at once.
 const STABLE: Duration = Duration::from_secs(10);
 
 /// Between failed connections. The cap stays below the provider timeout, so that a request that
@@ -39,11 +42,11 @@ async fn connect_again_and_again(slot: usize, pool: &Arc<Inner>, tasks: &TaskTra
         // Who asks from here on is either served by this connection or asks for the next one.
         demand.mark_unchanged();
         is_wanted = match connect_once(slot, pool, tasks).await {
-            Ok(ended) => {
+            Ok((ended, signs)) => {
                 let began = tokio::time::Instant::now();
                 // Busy when it went out of use: somebody will want the next one at once.
                 let was_busy = ended.await.unwrap_or(false);
-                if began.elapsed() >= STABLE {
+                if began.elapsed() >= STABLE || signs.was_useful.load(Ordering::Relaxed) {
                     n_failures = 0;
                 } else {
                     n_failures += 1;
@@ -69,7 +72,7 @@ async fn connect_once(
     slot: usize,
     pool: &Arc<Inner>,
     tasks: &TaskTracker,
-) -> Result<oneshot::Receiver<bool>, Cow<'static, str>> {
+) -> Result<(oneshot::Receiver<bool>, Arc<Signs>), Cow<'static, str>> {
     pool.places.connecting();
     let connecting = connect::connect(&pool.way, slot);
     let made = match tokio::time::timeout(pool.way.connect_timeout, connecting).await {
@@ -83,26 +86,27 @@ async fn connect_once(
             return Err(Cow::Borrowed("connection timed out"));
         }
     };
-    let suspicion = Arc::new(Notify::new());
+    let signs = Arc::new(Signs::default());
     let (send, connection) = made;
     let limit = send.current_max_send_streams();
-    let id = pool.places.add(send.clone(), limit, Arc::clone(&suspicion));
+    let id = pool.places.add(send.clone(), limit, Arc::clone(&signs));
     let (ended, hears_end) = oneshot::channel();
     let pool_of_driver = Arc::clone(pool);
+    let signs_of_driver = Arc::clone(&signs);
     tasks.spawn(async move {
         drive::drive(
             connection,
             send,
             id,
             limit,
-            &suspicion,
+            &signs_of_driver.suspicion,
             &pool_of_driver,
             ended,
         )
         .await;
     });
     pool.places.connected();
-    Ok(hears_end)
+    Ok((hears_end, signs))
 }
 
 async fn pause(n_failures: u32) {

@@ -4,6 +4,7 @@
 //! waiting orderly; the table under the lock says which connection has room. The sum of both agrees
 //! except for a moment after a limit fell: a permit that finds no room is used up to pay for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -32,7 +33,16 @@ struct Open {
     send: SendRequest<Bytes>,
     limit: usize,
     n_in_flight: usize,
-    suspicion: Arc<Notify>,
+    signs: Arc<Signs>,
+}
+
+/// What a connection's driver and keeper hear of it.
+#[derive(Default)]
+pub(super) struct Signs {
+    /// A request had no answer, or the connection was taken out of use.
+    pub(super) suspicion: Notify,
+    /// It carried a push that was accepted.
+    pub(super) was_useful: AtomicBool,
 }
 
 impl Open {
@@ -46,9 +56,15 @@ pub(super) struct Place<'a> {
     places: &'a Places,
     id: ConnectionId,
     pub(super) send: SendRequest<Bytes>,
+    was_useful: bool,
 }
 
 impl Place<'_> {
+    /// Notes that a push was accepted on this connection.
+    pub(super) fn was_useful(&mut self) {
+        self.was_useful = true;
+    }
+
     pub(super) fn connection(&self) -> ConnectionId {
         self.id
     }
@@ -56,7 +72,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.places.release(self.id);
+        self.places.release(self.id, self.was_useful);
     }
 }
 
@@ -104,13 +120,17 @@ impl Places {
             places: self,
             id: open.id,
             send: open.send.clone(),
+            was_useful: false,
         })
     }
 
-    fn release(&self, id: ConnectionId) {
+    fn release(&self, id: ConnectionId, was_useful: bool) {
         let mut table = self.table();
         if let Some(open) = table.open.iter_mut().find(|it| it.id == id) {
             open.n_in_flight = open.n_in_flight.saturating_sub(1);
+            if was_useful {
+                open.signs.was_useful.store(true, Ordering::Relaxed);
+            }
             if open.n_in_flight < open.limit {
                 self.free.add_permits(1);
             }
@@ -122,7 +142,7 @@ impl Places {
         &self,
         send: SendRequest<Bytes>,
         limit: usize,
-        suspicion: Arc<Notify>,
+        signs: Arc<Signs>,
     ) -> ConnectionId {
         let mut table = self.table();
         table.last_id += 1;
@@ -133,7 +153,7 @@ impl Places {
             send,
             limit,
             n_in_flight: 0,
-            suspicion,
+            signs,
         });
         self.free.add_permits(limit);
         id
@@ -161,7 +181,7 @@ impl Places {
             let open = table.open.swap_remove(at);
             self.free.forget_permits(open.n_free());
             // Wakes the driver, which finds the connection closed.
-            open.suspicion.notify_one();
+            open.signs.suspicion.notify_one();
         }
     }
 
@@ -178,7 +198,7 @@ impl Places {
     /// Asks the driver of a connection for a PING now: a request on it had no answer in time.
     pub(super) fn suspect(&self, id: ConnectionId) {
         if let Some(open) = self.table().open.iter().find(|it| it.id == id) {
-            open.suspicion.notify_one();
+            open.signs.suspicion.notify_one();
         }
     }
 

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::lane::AfterFailure;
 use crate::loaded::{Form, Loaded};
 use crate::metric::EXPIRED;
+use crate::outcome::Reason;
 use crate::progress::Progress;
 use crate::shared::{LaneOfProcess, Shared};
 use crate::window::{Admission, Window};
@@ -302,54 +303,23 @@ impl Sending {
             turn,
             at,
         } = ended;
-        let attempt = attempts + 1;
         match turn {
             Turn::Marked(mark, reason) => {
-                self.lane.state.succeeded();
                 if mark == Mark::Accepted {
                     self.observe_age(at);
                 }
-                self.credits.0 += 1;
-                let reason = reason.map(String::from);
-                self.note(
-                    Line {
-                        device,
-                        mark,
-                        attempt,
-                        reason,
-                        at,
-                    },
-                    None,
-                );
+                self.had_turn(device, attempts, mark, reason, at, None);
             }
             Turn::Later(wait, reason) => {
-                self.lane.state.succeeded();
-                self.credits.0 += 1;
                 let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
                 let due = at.checked_add(wait).unwrap_or(self.task.expires_at);
-                let reason = Some(String::from(reason));
-                let line = Line {
-                    device,
-                    mark: Mark::Later,
-                    attempt,
-                    reason,
-                    at,
-                };
-                self.note(
-                    line,
-                    Some(Later {
-                        attempts: attempt,
-                        due,
-                    }),
-                );
+                self.had_turn(device, attempts, Mark::Later, Some(reason), at, Some(due));
             }
             Turn::Failed(wish, reason) => {
-                self.shared.window.release(1);
                 let after = self.lane.state.failed(wish, Instant::now());
                 self.had_no_turn(device, attempts, after, &reason);
             }
             Turn::Credentials(reason) => {
-                self.shared.window.release(1);
                 tracing::error!(
                     app = %self.task.lane.app,
                     reason = &*reason,
@@ -361,6 +331,34 @@ impl Sending {
         }
     }
 
+    /// The provider answered for the device: its credit is held until the mark is recorded.
+    fn had_turn(
+        &mut self,
+        device: DeviceHash,
+        attempts: u32,
+        mark: Mark,
+        reason: Option<Reason>,
+        at: Timestamp,
+        due: Option<Timestamp>,
+    ) {
+        self.lane.state.succeeded();
+        self.credits.0 += 1;
+        let attempt = attempts + 1;
+        let later = due.map(|due| Later {
+            attempts: attempt,
+            due,
+        });
+        let reason = reason.map(String::from);
+        let line = Line {
+            device,
+            mark,
+            attempt,
+            reason,
+            at,
+        };
+        self.note(line, later);
+    }
+
     /// The app failed, not the device: its turn is to be taken again, here or after the pause.
     fn had_no_turn(
         &mut self,
@@ -369,6 +367,7 @@ impl Sending {
         after: AfterFailure,
         reason: &str,
     ) {
+        self.shared.window.release(1);
         tracing::debug!(lane = %self.task.lane, reason, "attempt that marks nobody");
         match after {
             AfterFailure::Again => self.again.push_back((device, attempts)),

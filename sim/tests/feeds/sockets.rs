@@ -180,3 +180,38 @@ async fn control_says_what_it_did_not_understand() {
     assert_eq!(get(&sim, "/elsewhere", &[]).await.unwrap().status, 404);
     sim.stop().await;
 }
+
+/// The folder of recorded feeds, where there is one.
+fn recordings() -> Option<std::path::PathBuf> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
+    let folder = std::env::var_os("FANFARE_FEEDS").unwrap_or_else(|| beside.into());
+    let folder = std::path::PathBuf::from(folder);
+    folder.join("websocket").is_dir().then_some(folder)
+}
+
+#[tokio::test]
+async fn recorded_sockets_come_out_whole() {
+    let Some(feeds) = recordings() else {
+        println!("skipped: no recorded feeds");
+        return;
+    };
+    for (file, n_frames, is_binary) in [
+        ("websocket/INDEPENDENT_RESERVE.ws.1.0", 1665, false),
+        ("nasty/UPBIT.ws.62.0", 0, true),
+    ] {
+        let (sim, _folders) = recorded(|it| it.file = feeds.join(file)).await;
+        let mut messages = all(&sim).await;
+        assert!(messages.pop().unwrap().is_close());
+        assert!(
+            messages.len() >= n_frames.max(100),
+            "{file}: {}",
+            messages.len()
+        );
+        for message in messages {
+            assert_eq!(message.is_binary(), is_binary, "{file}");
+            let text = message.into_data();
+            serde_json::from_slice::<serde_json::Value>(&text).unwrap();
+        }
+        sim.stop().await;
+    }
+}

@@ -41,7 +41,7 @@ pub enum Unsuitable {
     NotAServer(String),
     /// It cannot be run.
     #[error("it cannot be run: {0}")]
-    CannotRun(#[source] std::io::Error),
+    CannotRun(std::io::Error),
 }
 
 /// The paths where an installed nats-server may be, in the order of preference; each may be absent.

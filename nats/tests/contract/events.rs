@@ -1,0 +1,119 @@
+//! Create-only publish: stored once, by whomever, through kills and elections.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fanfare_nats::publish::Published;
+use fanfare_nats::testing::TestServer;
+use fanfare_nats::{Broker, Level};
+use futures::future::join_all;
+
+use super::support::{event, event_at, raw, state, strike, usgs};
+
+on_one_and_three!(
+    an_event_is_stored_once_and_read_back_as_it_was_written,
+    of_racing_publishers_exactly_one_stores_each_event,
+    nothing_is_lost_or_doubled_when_the_broker_is_killed_under_load,
+);
+
+async fn an_event_is_stored_once_and_read_back_as_it_was_written(server: TestServer) {
+    let broker = server.broker("n1").await;
+    let first = event_at("us1", Level::Step(4.5));
+    let Published::Stored(seq) = broker.publish(&first, false).await.unwrap() else {
+        panic!("a new event is stored");
+    };
+    assert_eq!(
+        broker.publish(&first, false).await.unwrap(),
+        Published::Already
+    );
+    let higher = event_at("us1", Level::Step(6.0));
+    assert!(matches!(
+        broker.publish(&higher, true).await.unwrap(),
+        Published::Stored(_)
+    ));
+
+    let stored = broker
+        .stored_event(&usgs(), &first.screen(), &first.level)
+        .await
+        .unwrap();
+    assert_eq!(stored, Some((seq, first.clone())));
+    assert_eq!(broker.event_at(seq).await.unwrap(), Some(first.clone()));
+    assert_eq!(broker.event_at(seq + 100).await.unwrap(), None);
+    let mut levels = broker
+        .stored_levels(&usgs(), &first.screen())
+        .await
+        .unwrap();
+    levels.sort_by_key(ToString::to_string);
+    assert_eq!(levels, [Level::Step(4.5), Level::Step(6.0)]);
+    let nobody = event("nobody");
+    assert_eq!(
+        broker
+            .stored_event(&usgs(), &nobody.screen(), &nobody.level)
+            .await
+            .unwrap(),
+        None
+    );
+    assert!(
+        broker
+            .stored_levels(&usgs(), &nobody.screen())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+/// Publishes `us0` to `us<n-1>`; returns how many this one stored.
+async fn publish_all(broker: &Broker, n: usize, done: &AtomicUsize) -> usize {
+    let mut stored = 0;
+    for item in 0..n {
+        let published = broker
+            .publish(&event(&format!("us{item}")), false)
+            .await
+            .unwrap();
+        stored += usize::from(published != Published::Already);
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    stored
+}
+
+async fn writers(server: &TestServer) -> [Broker; 4] {
+    [
+        server.broker("n1").await,
+        server.broker("n2").await,
+        server.broker("n3").await,
+        server.broker("n4").await,
+    ]
+}
+
+async fn of_racing_publishers_exactly_one_stores_each_event(server: TestServer) {
+    let (writers, done) = (writers(&server).await, AtomicUsize::new(0));
+    let stored = join_all(writers.iter().map(|it| publish_all(it, 200, &done))).await;
+    assert_eq!(stored.iter().sum::<usize>(), 200, "{stored:?}");
+    let state = state(&raw(&server).await, "FANFARE_EVENTS").await;
+    assert_eq!((state.messages, state.subjects_count), (200, 200));
+}
+
+async fn nothing_is_lost_or_doubled_when_the_broker_is_killed_under_load(mut server: TestServer) {
+    const N: usize = 2000;
+    let (writers, done) = (writers(&server).await, AtomicUsize::new(0));
+    let publishing = join_all(writers.iter().map(|it| publish_all(it, N, &done)));
+    let striking = async {
+        while done.load(Ordering::Relaxed) < N {
+            tokio::task::yield_now().await;
+        }
+        strike(&mut server, "FANFARE_EVENTS").await;
+        done.load(Ordering::Relaxed)
+    };
+    let (stored, struck_at) = tokio::join!(publishing, striking);
+    let retries: u64 = writers
+        .iter()
+        .map(|it| it.metrics().publish_retries.get())
+        .sum();
+    assert!(
+        struck_at < 4 * N && retries > 0,
+        "the kill did not bite: {struck_at}, {retries}"
+    );
+    // An answer lost with the server makes its writer believe that another one was first.
+    assert!(stored.iter().sum::<usize>() <= N, "{stored:?}");
+    let state = state(&raw(&server).await, "FANFARE_EVENTS").await;
+    assert_eq!((state.messages, state.subjects_count), (N as u64, N as u64));
+}

@@ -1,0 +1,130 @@
+//! A client of the HTTP API that shares nothing with the server.
+
+use std::net::SocketAddr;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+/// Requests at once when there are many to make.
+const AT_ONCE: usize = 32;
+
+/// The API of a running process.
+#[derive(Clone, Debug)]
+pub struct Api {
+    at: SocketAddr,
+    client: Client,
+}
+
+/// An HTTP client that uses no proxy.
+///
+/// # Panics
+/// If the TLS provider is missing, which it is not.
+pub fn client() -> Client {
+    // Installed by another test before is as good.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().unwrap()
+}
+
+impl Api {
+    /// The API that listens there.
+    pub fn new(at: SocketAddr) -> Self {
+        Self {
+            at,
+            client: client(),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Response {
+        let mut request = self
+            .client
+            .request(method, format!("http://{}{path}", self.at));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        request.send().await.unwrap()
+    }
+
+    /// Registers a device or changes it.
+    ///
+    /// # Panics
+    /// If the answer is neither 200 nor 201.
+    pub async fn put(&self, device: &str, document: &Value) {
+        let answer = self
+            .send(
+                Method::PUT,
+                &format!("/v1/devices/{device}"),
+                Some(document),
+            )
+            .await;
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert!(
+            matches!(status.as_u16(), 200 | 201),
+            "{device}: {status}: {text}"
+        );
+    }
+
+    /// Registers many.
+    pub async fn put_all(&self, devices: &[(String, Value)]) {
+        stream::iter(devices)
+            .for_each_concurrent(AT_ONCE, |(device, document)| self.put(device, document))
+            .await;
+    }
+
+    /// Whether there is such a device.
+    ///
+    /// # Panics
+    /// If the answer says neither yes nor no.
+    pub async fn has(&self, device: &str) -> bool {
+        let answer = self
+            .send(Method::GET, &format!("/v1/devices/{device}"), None)
+            .await;
+        match answer.status() {
+            StatusCode::OK => true,
+            StatusCode::NOT_FOUND => false,
+            other => panic!("{device}: {other}"),
+        }
+    }
+
+    /// Removes a device; returns when the answer came, in Unix microseconds.
+    ///
+    /// # Panics
+    /// If the answer is not 204.
+    pub async fn delete(&self, device: &str) -> i64 {
+        let answer = self
+            .send(Method::DELETE, &format!("/v1/devices/{device}"), None)
+            .await;
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{device}");
+        crate::now_us()
+    }
+
+    /// Removes many; returns when each was answered.
+    ///
+    /// # Panics
+    /// If an answer is not 204.
+    pub async fn delete_all(&self, devices: &[String]) -> Vec<(String, i64)> {
+        let deleted = stream::iter(devices).map(async |device| {
+            let at_us = self.delete(device).await;
+            Ok::<_, std::convert::Infallible>((device.clone(), at_us))
+        });
+        deleted
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+            .unwrap()
+    }
+
+    /// Posts an event; returns its event id.
+    ///
+    /// # Panics
+    /// If it is not stored.
+    pub async fn post(&self, id: &str, topics: &[&str]) -> String {
+        let document = json!({"id": id, "topics": topics, "title": id, "body": "a test"});
+        let answer = self.send(Method::POST, "/v1/events", Some(&document)).await;
+        let status = answer.status();
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        body["event"].as_str().unwrap().to_owned()
+    }
+}
