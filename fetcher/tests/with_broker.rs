@@ -68,8 +68,9 @@ struct Feed {
 
 impl Feed {
     fn show(&self, node: &str, items: Vec<Value>) {
+        let mut shown = self.shown.lock().unwrap();
         self.n_answered.lock().unwrap().insert(node.to_owned(), 0);
-        self.shown.lock().unwrap().insert(node.to_owned(), items);
+        shown.insert(node.to_owned(), items);
     }
 
     fn quake(&self, id: &str, mag: f64) -> Value {
@@ -377,5 +378,36 @@ async fn an_item_with_many_distinct_values_has_at_most_its_share_of_events() {
     feed.show("a", vec![feed.quake("us1", 1.0), feed.quake("us2", 1.0)]);
     feed.taken_in("a").await;
     assert_eq!(a.n_stored("usgs"), 4);
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_and_a_reopened_socket_each_make_the_rest_input_catch_up_at_once() {
+    let server = TestServer::start().await;
+    let feed = Arc::new(Feed::default());
+    let rest = feed.serve().await;
+    let socket = Socket::start().await;
+    let config = quakes_config(&rest.base, "a", Some(&socket.url)).replace("30ms", "20s")
+        + "sequence = { of = \"{{ frame.n }}\" }\n";
+    let a = Fetcher::start(&server, "a", &config).await;
+    eventually(async || equal("open sockets", socket.n_open(), 1)).await;
+    let n_asked = || rest.asked().len();
+    eventually(async || equal("polls", n_asked(), 1)).await;
+
+    let frame = |n: u64| json!({"n": n, "data": feed.quake("us1", 5.0)}).to_string();
+    socket.send(frame(1));
+    socket.send(frame(2));
+    eventually(async || equal("stored", a.n_stored("usgs"), 1)).await;
+    // What the dropped frame said stands in the document.
+    feed.show("a", vec![feed.quake("us2", 5.0)]);
+    socket.send(frame(4));
+    eventually(async || equal("missed", a.of("usgs").n_missed(), 1)).await;
+    eventually(async || equal("stored", a.n_stored("usgs"), 2)).await;
+    assert_eq!(n_asked(), 2, "the document was not due for 20 s");
+
+    feed.show("a", vec![feed.quake("us3", 5.0)]);
+    socket.cut();
+    eventually(async || equal("stored", a.n_stored("usgs"), 3)).await;
+    assert_eq!(n_asked(), 3);
     a.stop().await;
 }

@@ -189,10 +189,13 @@ impl Broker {
         self.client.server_info().version
     }
 
-    /// Writes out what the client still buffers.
+    /// Writes out what the client still buffers; gives up after a second, because without a
+    /// connection it would wait for one.
     pub async fn flush(&self) {
-        if let Err(error) = self.client.flush().await {
-            tracing::warn!(%error, "last bytes to NATS could not be flushed");
+        match tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "last bytes to NATS could not be flushed"),
+            Err(_) => tracing::warn!("last bytes to NATS could not be flushed within a second"),
         }
     }
 

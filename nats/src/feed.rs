@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::push::{OrderedError, OrderedErrorKind};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::kv::{Operation, Watch};
+use async_nats::jetstream::kv::{Operation, Watch, WatcherError};
 use futures::StreamExt;
 use thiserror::Error;
 
@@ -40,6 +41,7 @@ pub enum FeedError {
 #[expect(missing_debug_implementations, reason = "the client's watch has none")]
 pub struct DeviceWatch {
     watch: Watch,
+    last: u64,
     broker: Broker,
 }
 
@@ -149,6 +151,7 @@ impl Broker {
             .map_err(read)?;
         Ok(DeviceWatch {
             watch,
+            last: after,
             broker: self.clone(),
         })
     }
@@ -158,20 +161,34 @@ fn read(error: impl std::fmt::Display) -> FeedError {
     FeedError::Read(error.to_string())
 }
 
+fn is_silence(error: &WatcherError) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|it| it.downcast_ref::<OrderedError>());
+    cause.is_some_and(|it| it.kind() == OrderedErrorKind::MissingHeartbeat)
+}
+
 impl DeviceWatch {
-    /// The next change and its revision. It resumes by itself after a lost connection.
+    /// The next change and its revision, each greater than the one before. It resumes by itself
+    /// after a lost connection, and ten seconds after a server fell silent.
     ///
     /// Dropping the future loses nothing.
     ///
     /// # Errors
     /// [`FeedError`]: load again.
     pub async fn next(&mut self) -> Result<(Change, u64), FeedError> {
-        let entry = self
-            .watch
-            .next()
-            .await
-            .ok_or(FeedError::Ended)?
-            .map_err(read)?;
+        let entry = loop {
+            match self.watch.next().await.ok_or(FeedError::Ended)? {
+                // Where the watch had shown nothing yet it resumes from the beginning.
+                Ok(entry) if entry.revision > self.last => break entry,
+                Ok(_) => {}
+                // The watch's consumer died with its server; being asked again it makes another.
+                Err(error) if is_silence(&error) => {
+                    tracing::debug!(%error, "watch of the device bucket resumes");
+                }
+                Err(error) => return Err(read(error)),
+            }
+        };
+        self.last = entry.revision;
         let is_removal = match entry.operation {
             Operation::Put => false,
             Operation::Delete | Operation::Purge => true,

@@ -9,6 +9,7 @@ use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy};
 use async_nats::jetstream::context::KeyValueErrorKind;
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use rand::Rng;
 use thiserror::Error;
 
 pub use self::compare::Difference;
@@ -25,6 +26,8 @@ pub const LANE_EPOCH: &str = "fanfare.lane_epoch";
 
 const DAY: Duration = Duration::from_hours(24);
 const GIB: i64 = 1 << 30;
+/// How often a part is asked for: at 5 s each longer than an election takes.
+const TRIES: u32 = 6;
 
 /// Everything that is stored, as data.
 #[derive(Clone, Debug)]
@@ -190,6 +193,14 @@ pub enum TopologyError {
     Differences(Vec<Difference>),
 }
 
+/// One thing to be there.
+enum Part {
+    Stream(Box<stream::Config>),
+    Bucket(kv::Config),
+    /// Of this stream.
+    Consumer(String, consumer::pull::Config),
+}
+
 fn list(differences: &[Difference]) -> String {
     differences.iter().fold(String::new(), |mut text, it| {
         text.push_str("\n  ");
@@ -206,21 +217,13 @@ impl Broker {
     /// # Errors
     /// [`TopologyError`]; `Differences` if something exists in a shape that breaks the promise.
     pub async fn ensure(&self, topology: &Topology) -> Result<(), TopologyError> {
-        for config in topology.streams(&self.names) {
-            let name = config.name.clone();
-            self.context
-                .get_or_create_stream(config)
-                .await
-                .map_err(|error| TopologyError::Create {
-                    name,
-                    text: error.to_string(),
-                })?;
-        }
-        for config in topology.buckets(&self.names) {
-            self.ensure_bucket(config).await?;
-        }
-        for (stream, config) in topology.consumers(&self.names) {
-            self.ensure_consumer(&stream, config).await?;
+        let (streams, buckets) = (topology.streams(&self.names), topology.buckets(&self.names));
+        let streams = streams.into_iter().map(|it| Part::Stream(Box::new(it)));
+        let buckets = buckets.into_iter().map(Part::Bucket);
+        let consumers = topology.consumers(&self.names).into_iter();
+        let consumers = consumers.map(|(stream, config)| Part::Consumer(stream, config));
+        for part in streams.chain(buckets).chain(consumers) {
+            self.ensure_part(&part).await?;
         }
         let differences = self.verify(topology).await;
         if differences.is_empty() {
@@ -230,13 +233,42 @@ impl Broker {
         }
     }
 
-    async fn ensure_bucket(&self, config: kv::Config) -> Result<(), TopologyError> {
+    /// Asks several times: of several processes that create a stream at once on three servers, some
+    /// get no answer or a refusal that the next question clears up (measured).
+    async fn ensure_part(&self, part: &Part) -> Result<(), TopologyError> {
+        let mut tries = 1..TRIES;
+        loop {
+            let ensured = match part {
+                Part::Stream(config) => self.ensure_stream(config).await,
+                Part::Bucket(config) => self.ensure_bucket(config).await,
+                Part::Consumer(stream, config) => self.ensure_consumer(stream, config).await,
+            };
+            match ensured {
+                Err(error) if tries.next().is_some() => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "asking again");
+                    let pause = rand::rng().random_range(50..=250);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                Ok(()) | Err(_) => return ensured,
+            }
+        }
+    }
+
+    async fn ensure_stream(&self, config: &stream::Config) -> Result<(), TopologyError> {
+        let made = self.reads.get_or_create_stream(config).await;
+        made.map(|_| ()).map_err(|error| TopologyError::Create {
+            name: config.name.clone(),
+            text: error.to_string(),
+        })
+    }
+
+    async fn ensure_bucket(&self, config: &kv::Config) -> Result<(), TopologyError> {
         let bucket = config.bucket.clone();
-        match self.context.get_key_value(bucket.clone()).await {
+        match self.reads.get_key_value(bucket.clone()).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == KeyValueErrorKind::GetBucket => self
-                .context
-                .create_key_value(config)
+                .reads
+                .create_key_value(config.clone())
                 .await
                 .map(|_| ())
                 .map_err(|error| TopologyError::Create {
@@ -253,7 +285,7 @@ impl Broker {
     async fn ensure_consumer(
         &self,
         stream: &str,
-        config: consumer::pull::Config,
+        config: &consumer::pull::Config,
     ) -> Result<(), TopologyError> {
         let name = config.durable_name.clone().unwrap_or_default();
         let failed = |text: String| TopologyError::Consumer {
@@ -261,12 +293,12 @@ impl Broker {
             text,
         };
         let handle = self
-            .context
+            .reads
             .get_stream_no_info(stream)
             .await
             .map_err(|error| failed(error.to_string()))?;
         handle
-            .get_or_create_consumer(&name, config)
+            .get_or_create_consumer(&name, config.clone())
             .await
             .map(|_| ())
             .map_err(|error| failed(error.to_string()))

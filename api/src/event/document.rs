@@ -95,7 +95,8 @@ fn read_fields(body: Value, key: Option<String>, flaws: &mut Flaws) -> Option<Po
         )
     });
     let guarantee = fields.optional("guarantee", flaws, |it| {
-        let words = [Guarantee::AtLeastOnce, Guarantee::AtMostOnce];
+        // At most once needs an intent that is recorded before the request; the notifier has none.
+        let words = [Guarantee::AtLeastOnce];
         text::word(it, &words.map(|it| (it.as_str(), it)))
     });
     let expires_in_s = fields.optional("expires_in", flaws, |it| {

@@ -258,6 +258,13 @@ fn compare_bucket(name: &str, found: &stream::Config) -> Vec<Difference> {
         "new",
         "a full bucket would forget devices",
     );
+    check.need(
+        found.storage == StorageType::File,
+        "storage",
+        found.storage,
+        "file",
+        "a restart would lose everything",
+    );
     check.differences
 }
 

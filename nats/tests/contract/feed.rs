@@ -62,7 +62,7 @@ async fn a_load_and_the_watch_behind_it_show_every_change_in_order(server: TestS
         .collect();
     assert_eq!(loaded, expected.into_iter().collect::<Vec<_>>());
 
-    let changed = write("phone-1").await;
+    let updated = write("phone-1").await;
     let barrier = broker.put_barrier().await.unwrap();
     let removed = broker
         .delete_device(&id("phone-1"), Expect::Any)
@@ -70,7 +70,7 @@ async fn a_load_and_the_watch_behind_it_show_every_change_in_order(server: TestS
         .unwrap()
         .unwrap();
     let new = write("phone-9_Z").await;
-    assert_eq!(watch.next().await.unwrap(), (put("phone-1"), changed));
+    assert_eq!(watch.next().await.unwrap(), (put("phone-1"), updated));
     assert_eq!(watch.next().await.unwrap(), (Change::Other, barrier));
     assert_eq!(
         watch.next().await.unwrap(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use fanfare_nats::Broker;
 use fanfare_nats::stream::{Difference, Topology, TopologyError};
 use fanfare_nats::testing::TestServer;
@@ -13,7 +13,9 @@ use super::support::{connect, lane, raw};
 
 on_one_and_three!(
     ensuring_twice_and_from_several_processes_at_once_makes_one_topology,
-    whatever_would_break_the_promise_is_named,
+    an_event_stream_that_would_forget_is_named,
+    other_streams_and_buckets_that_would_break_the_promise_are_named,
+    a_durable_that_would_break_the_promise_is_named,
     a_missing_stream_and_a_missing_durable_are_named,
 );
 
@@ -80,106 +82,121 @@ fn check(found: &[Difference], name: &str, properties: &[&str]) {
     assert!(names.iter().all(|it| *it == name), "{names:?}");
 }
 
-async fn whatever_would_break_the_promise_is_named(server: TestServer) {
-    let broker = connect(&server, "fanfare").await;
-    let check_stream = async |name: &str, change: &dyn Fn(&mut Config), properties: &[&str]| {
-        check(
-            &found(&server, &broker, name, change).await,
-            name,
-            properties,
-        );
+async fn check_stream(
+    server: &TestServer,
+    name: &str,
+    change: impl FnOnce(&mut Config),
+    properties: &[&str],
+) {
+    let broker = connect(server, "fanfare").await;
+    check(
+        &found(server, &broker, name, change).await,
+        name,
+        properties,
+    );
+}
+
+async fn an_event_stream_that_would_forget_is_named(server: TestServer) {
+    let check = async |change: &dyn Fn(&mut Config), properties: &[&str]| {
+        check_stream(&server, "FANFARE_EVENTS", change, properties).await;
     };
-    let (events, tasks) = ("FANFARE_EVENTS", "FANFARE_TASKS");
-    check_stream(
-        events,
+    check(
         &|it| it.retention = RetentionPolicy::WorkQueue,
         &["retention"],
     )
     .await;
-    check_stream(
-        events,
-        &|it| it.max_age = Duration::from_hours(1),
-        &["max_age"],
+    check(&|it| it.max_age = Duration::from_hours(1), &["max_age"]).await;
+    check(&|it| it.max_messages = 1000, &["max_msgs"]).await;
+    check(&|it| it.allow_message_ttl = false, &["allow_msg_ttl"]).await;
+    check(
+        &|it| it.discard = DiscardPolicy::Old,
+        &["max_bytes with discard old"],
     )
     .await;
-    check_stream(events, &|it| it.max_messages = 1000, &["max_msgs"]).await;
-    check_stream(
-        events,
-        &|it| it.allow_message_ttl = false,
-        &["allow_msg_ttl"],
-    )
-    .await;
-    let old = |it: &mut Config| it.discard = DiscardPolicy::Old;
-    check_stream(events, &old, &["max_bytes with discard old"]).await;
     let per_subject = |it: &mut Config| {
         it.max_messages_per_subject = 1;
         it.discard_new_per_subject = true;
     };
-    let both = ["discard_new_per_subject", "max_msgs_per_subject"];
-    check_stream(events, &per_subject, &both).await;
-    check_stream(
-        tasks,
-        &|it| it.allow_atomic_publish = false,
-        &["allow_atomic"],
+    check(
+        &per_subject,
+        &["discard_new_per_subject", "max_msgs_per_subject"],
     )
     .await;
-    check_stream(
+}
+
+async fn other_streams_and_buckets_that_would_break_the_promise_are_named(server: TestServer) {
+    let check = async |name: &str, change: &dyn Fn(&mut Config), property: &str| {
+        check_stream(&server, name, change, &[property]).await;
+    };
+    let tasks = "FANFARE_TASKS";
+    check(tasks, &|it| it.allow_atomic_publish = false, "allow_atomic").await;
+    check(
         tasks,
         &|it| it.allow_message_schedules = false,
-        &["allow_msg_schedules"],
+        "allow_msg_schedules",
     )
     .await;
-    check_stream(
+    check(tasks, &|it| it.storage = StorageType::Memory, "storage").await;
+    check(
         "FANFARE_RECEIPTS",
         &|it| it.allow_direct = true,
-        &["allow_direct"],
+        "allow_direct",
     )
     .await;
-    check_stream("FANFARE_DEAD", &|it| it.subjects.truncate(1), &["subjects"]).await;
+    check("FANFARE_DEAD", &|it| it.subjects.truncate(1), "subjects").await;
     let bucket = "KV_fanfare_devices";
-    check_stream(bucket, &|it| it.max_messages_per_subject = 2, &["history"]).await;
-    check_stream(
+    check(bucket, &|it| it.max_messages_per_subject = 2, "history").await;
+    check(
         bucket,
         &|it| it.max_age = Duration::from_hours(1),
-        &["max_age"],
+        "max_age",
     )
     .await;
+    check(bucket, &|it| it.storage = StorageType::Memory, "storage").await;
+}
 
-    let check_durable = async |change: &dyn Fn(&mut pull::Config), properties: &[&str]| {
-        let (topology, raw) = (topology(&server), raw(&server).await);
-        broker.ensure(&topology).await.unwrap();
-        let stream = raw.get_stream(tasks).await.unwrap();
-        stream.delete_consumer("send-ios-urgent").await.unwrap();
-        let mut config = pull::Config {
-            durable_name: Some("send-ios-urgent".into()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_secs(20),
-            filter_subject: "fanfare.task.ios-urgent.>".into(),
-            ..pull::Config::default()
-        };
-        change(&mut config);
-        stream.create_consumer(config).await.unwrap();
-        check(
-            &broker.verify(&topology).await,
-            "FANFARE_TASKS/send-ios-urgent",
-            properties,
-        );
-        stream.delete_consumer("send-ios-urgent").await.unwrap();
+async fn check_durable(
+    server: &TestServer,
+    change: impl FnOnce(&mut pull::Config),
+    properties: &[&str],
+) {
+    let (broker, raw) = (connect(server, "fanfare").await, raw(server).await);
+    let topology = topology(server);
+    broker.ensure(&topology).await.unwrap();
+    let stream = raw.get_stream("FANFARE_TASKS").await.unwrap();
+    stream.delete_consumer("send-ios-urgent").await.unwrap();
+    let mut config = pull::Config {
+        durable_name: Some("send-ios-urgent".into()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: Duration::from_secs(20),
+        filter_subject: "fanfare.task.ios-urgent.>".into(),
+        ..pull::Config::default()
     };
-    check_durable(&|_| {}, &[]).await;
-    check_durable(&|it| it.max_deliver = 5, &["max_deliver"]).await;
-    check_durable(&|it| it.ack_policy = AckPolicy::None, &["ack_policy"]).await;
-    check_durable(
+    change(&mut config);
+    stream.create_consumer(config).await.unwrap();
+    let differences = broker.verify(&topology).await;
+    check(&differences, "FANFARE_TASKS/send-ios-urgent", properties);
+    stream.delete_consumer("send-ios-urgent").await.unwrap();
+}
+
+async fn a_durable_that_would_break_the_promise_is_named(server: TestServer) {
+    let check = async |change: &dyn Fn(&mut pull::Config), properties: &[&str]| {
+        check_durable(&server, change, properties).await;
+    };
+    check(&|_| {}, &[]).await;
+    check(&|it| it.max_deliver = 5, &["max_deliver"]).await;
+    check(&|it| it.ack_policy = AckPolicy::None, &["ack_policy"]).await;
+    check(
         &|it| it.filter_subject = "fanfare.task.>".into(),
         &["filter_subject"],
     )
     .await;
-    check_durable(
+    check(
         &|it| it.inactive_threshold = Duration::from_mins(5),
         &["inactive_threshold"],
     )
     .await;
-    check_durable(
+    check(
         &|it| it.ack_wait = Duration::from_millis(200),
         &["ack_wait"],
     )
@@ -188,7 +205,7 @@ async fn whatever_would_break_the_promise_is_named(server: TestServer) {
         it.max_deliver = 9;
         it.backoff = vec![Duration::from_secs(1), Duration::from_secs(5)];
     };
-    check_durable(&backoff, &["max_deliver", "backoff"]).await;
+    check(&backoff, &["max_deliver", "backoff"]).await;
 }
 
 async fn a_missing_stream_and_a_missing_durable_are_named(server: TestServer) {

@@ -116,7 +116,7 @@ fn decided(
         return Some((judged.push, unprocessed(judged.reply, Manner::RefuseStream)));
     }
     if judged.is_trusted {
-        
+        connection.trust();
     }
     let double = &connection.listener.double;
     let answer = scripted(connection, &judged, now_ms);

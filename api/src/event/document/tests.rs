@@ -28,7 +28,7 @@ fn a_full_event_is_read() {
             "url": "myapp://order/7", "image": "https://example.org/x.png", "data": {"k": 1},
             "urgency": "bulk", "sound": "default", "badge": 3, "thread": "orders",
             "interruption": "time-sensitive", "overrides": {"apns": {"aps": {}}},
-            "expires_in": "30m", "guarantee": "at_most_once",
+            "expires_in": "30m", "guarantee": "at_least_once",
         }),
         Some("order-7".into()),
     )
@@ -39,7 +39,7 @@ fn a_full_event_is_read() {
     assert_eq!(posted.expires_in_s, Some(1800));
     assert_eq!(
         (posted.urgency, posted.guarantee),
-        (Urgency::Bulk, Guarantee::AtMostOnce)
+        (Urgency::Bulk, Guarantee::AtLeastOnce)
     );
 }
 
@@ -49,7 +49,7 @@ fn all_flaws_are_named_at_once() {
         "id": "a\nb", "topics": ["a..b", "fanfare.x"], "title": " ", "body": 5,
         "url": "javascript:1", "image": "ftp://x/y", "data": [], "urgency": "now", "sound": "",
         "badge": -1, "thread": 7, "interruption": "loud", "overrides": {"apns": 1},
-        "expires_in": "2d", "guarantee": "exactly_once", "ttl": 5,
+        "expires_in": "2d", "guarantee": "at_most_once", "ttl": 5,
     });
     let mut found = pointers(body);
     found.sort();

@@ -1,0 +1,123 @@
+//! `fanfare demo`: the whole path on this machine, with real processes, real quakes, and two kills.
+//!
+//! The processes are the same executable that operators run. What is claimed at the end is computed
+//! from the ledger of the provider doubles, which live in a process of their own, by code that
+//! shares nothing with the notifier.
+//!
+//! Architecture invariant: every process is a [`Child`](fanfare_nats_server::process::Child), so
+//! that none outlives this one, however it ends.
+
+mod actor;
+mod broker;
+mod cast;
+mod configuration;
+mod figures;
+mod ledger;
+mod outside;
+mod owed;
+mod reconcile;
+mod report;
+mod sabotage;
+mod screen;
+mod stage;
+mod story;
+mod watch;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use fanfare_nats_server::Environment;
+
+use self::report::Report;
+use self::screen::Screen;
+use self::stage::Stage;
+use super::Common;
+use crate::exit::Failure;
+use crate::lifecycle::Signals;
+
+/// Exit code of "the fault did not bite": the run proves nothing about faults.
+const DID_NOT_BITE: u8 = 3;
+/// 128 + SIGINT, as shells say it.
+const INTERRUPTED: u8 = 130;
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Leave out the kills
+    #[arg(long)]
+    no_kill: bool,
+    /// The final report as JSON on standard output; everything else goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Devices to register
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    devices: u32,
+    /// The nats-server to start [default: one that is found, or a pinned one that is fetched]
+    #[arg(long, value_name = "PATH")]
+    nats_server: Option<std::path::PathBuf>,
+    /// Breaks the promise on purpose, to show that the reconciliation notices
+    #[arg(long, value_enum, hide = true)]
+    sabotage: Option<Sabotage>,
+    /// What one of the demo's own processes is to be
+    #[arg(long, value_enum, hide = true, requires = "sabotage")]
+    part: Option<Part>,
+}
+
+/// A way to break the promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sabotage {
+    /// Notifiers acknowledge a task before they send.
+    AckEarly,
+}
+
+/// A process that only the demo starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// A notifier under sabotage.
+    Notifier,
+}
+
+impl Demo {
+    /// Runs to the report, or until a signal. Standard input is never read.
+    pub(super) async fn run(
+        self,
+        common: &Common,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
+        if let (Some(Part::Notifier), Some(how)) = (self.part, self.sabotage) {
+            return sabotage::run(how, common, environment).await;
+        }
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        let screen = Screen::new(self.json);
+        let ended = tokio::select! {
+            ended = self.play(&screen, environment) => ended,
+            () = signals.next() => Err(Failure::Code {
+                code: INTERRUPTED,
+                error: anyhow::anyhow!("the demo was stopped; its processes have ended with it"),
+            }),
+        };
+        screen.end();
+        ended
+    }
+
+    async fn play(&self, screen: &Screen, environment: &Environment) -> Result<(), Failure> {
+        let mut stage = Stage::set(self, screen, environment).await?;
+        let told = story::tell(self, &stage, screen).await;
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => {
+                let kept = stage.keep();
+                let hint = format!("the logs of its processes are in {}", kept.display());
+                return Err(error.context(hint).into());
+            }
+        };
+        let stored = broker::stored(stage.broker()).await;
+        let work = stage.server().work(&stage).await;
+        let warnings = stage.strike(screen).await;
+        let report = Report::new(self, &stage, told, stored?, work?, warnings).await?;
+        screen.end();
+        if !report.is_good() {
+            stage.keep();
+        }
+        report.print(self.json, stage.folder());
+        report.verdict()
+    }
+}

@@ -1,0 +1,148 @@
+//! The configuration files of the demo: one for all roles, one for the sim.
+
+use std::path::Path;
+use std::time::Duration;
+
+use fanfare_sim::{Latency, QuakesConfig, SimConfig, Whereabouts};
+
+/// How long the doubles take to answer.
+pub(super) const LATENCY: Duration = Duration::from_millis(40);
+/// Requests in flight of one notifier.
+pub(super) const CONCURRENCY: u64 = 64;
+/// `W`: the most sends that the death of one notifier may repeat.
+pub(super) const WINDOW: u64 = 96;
+/// A receipt after so many outcomes.
+const STRIDE: u64 = 32;
+/// Short, so that a take-over is seen; the shipped value is 15 s.
+pub(super) const ACK_WAIT: Duration = Duration::from_secs(3);
+/// The steps that make a quake an event.
+pub(super) const LEVELS: [f64; 3] = [4.5, 6.0, 7.0];
+/// How long an event may be sent.
+pub(super) const EXPIRES_IN: Duration = Duration::from_hours(6);
+/// What the table shows before the story begins, in seconds: the baseline.
+pub(super) const START_S: f64 = 3.0 * 3600.0;
+/// The source's name.
+pub(super) const SOURCE: &str = "quakes";
+
+/// A sim whose feed stands still until it is told to move.
+pub(super) fn sim(folder: &Path) -> SimConfig {
+    let mut config = SimConfig::in_folder(folder);
+    config.upstream.quakes = Some(QuakesConfig {
+        start_s: START_S,
+        speed: 0.0,
+    });
+    let latency = Latency::fixed(LATENCY);
+    if let (Some(apns), Some(fcm)) = (&mut config.apns, &mut config.fcm) {
+        (apns.latency, fcm.latency) = (latency, latency);
+    }
+    config
+}
+
+/// How to reach the broker.
+pub(super) struct Access<'a> {
+    pub(super) url: &'a str,
+    pub(super) user: &'a str,
+    pub(super) password_file: &'a Path,
+}
+
+/// The roles' file.
+pub(super) fn roles(access: &Access<'_>, at: &Whereabouts) -> Option<String> {
+    let (apns, fcm) = (at.apns?, at.fcm?);
+    let Access {
+        url,
+        user,
+        password_file,
+    } = access;
+    let password_file = password_file.display();
+    let (ca, key, account) = (
+        at.ca.display(),
+        at.apns_key.display(),
+        at.fcm_service_account.display(),
+    );
+    let (key_id, team_id) = (&at.apns_key_id, &at.apns_team_id);
+    let (topic, feed) = (at.apns_topics.first()?, at.http);
+    let [low, middle, high] = LEVELS;
+    let expires_in_s = EXPIRES_IN.as_secs();
+    Some(format!(
+        r#"# Made by `fanfare demo`.
+[nats]
+url = "{url}"
+user = "{user}"
+password_file = '{password_file}'
+manage = "verify"
+
+[log]
+format = "json"
+
+[admin]
+listen = "127.0.0.1:0"
+
+[api]
+listen = "127.0.0.1:0"
+
+[notifier]
+concurrency = {CONCURRENCY}
+window = {WINDOW}
+stride = {STRIDE}
+
+[[app]]
+name = "ios"
+provider = "apns"
+endpoint = "https://{apns}"
+ca_file = '{ca}'
+key_file = '{key}'
+key_id = "{key_id}"
+team_id = "{team_id}"
+bundle_id = "{topic}"
+timeout = "2500ms"
+
+[[app]]
+name = "android"
+provider = "fcm"
+endpoint = "https://{fcm}"
+ca_file = '{ca}'
+service_account_file = '{account}'
+timeout = "2500ms"
+
+[[source]]
+name = "{SOURCE}"
+when = "item.properties.type == 'earthquake'"
+id = "{{{{ item.id }}}}"
+time = "{{{{ item.properties.time | from_ms }}}}"
+expires_in = "{expires_in_s}s"
+level = {{ levels = [{low:?}, {middle:?}, {high:?}], of = "{{{{ item.properties.mag }}}}" }}
+topics = ["quakes.{{{{ item.properties.net }}}}"]
+title = "M {{{{ item.properties.mag }}}} {{{{ item.properties.place }}}}"
+url = "{{{{ item.properties.url }}}}"
+
+[source.data]
+mag = "{{{{ item.properties.mag }}}}"
+net = "{{{{ item.properties.net }}}}"
+lon = "{{{{ item.geometry.coordinates[0] }}}}"
+lat = "{{{{ item.geometry.coordinates[1] }}}}"
+
+[[source.input]]
+http = "http://{feed}/quakes/all_day.geojson"
+every = "1s"
+items = "$.features[*]"
+allow_private = true
+
+[[source.input]]
+websocket = "ws://{feed}/quakes/ws"
+items = "$.data"
+allow_private = true
+"#
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sims_file_reads_back_as_it_was_meant() {
+        let config = sim(Path::new("/x"));
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<SimConfig>(&text).unwrap(), config);
+    }
+}
