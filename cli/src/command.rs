@@ -5,6 +5,7 @@
 )]
 
 mod check;
+mod demo;
 mod embedded;
 pub(crate) mod init;
 mod push;
@@ -44,6 +45,8 @@ pub(crate) struct Common {
 
 #[derive(Subcommand)]
 enum Which {
+    /// Shows the whole path in a minute: real quakes, local doubles of the providers, two kills
+    Demo(demo::Demo),
     /// Runs roles; with a nats-server of its own unless a server is named
     Up(up::Up),
     /// Writes a commented configuration file
@@ -64,6 +67,7 @@ impl Command {
         let common = self.common;
         match self.which {
             Which::Up(up) => Box::pin(up.run(&common, environment)).await,
+            Which::Demo(demo) => Box::pin(demo.run(&common, environment)).await,
             Which::Init(init) => init.run(),
             Which::Check(check) => check.run(&common, environment),
             Which::Source(source) => source.run(&common, environment).await,

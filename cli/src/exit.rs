@@ -17,6 +17,13 @@ pub(crate) enum Failure {
     NoServer(anyhow::Error),
     /// The configuration is wrong (`EX_CONFIG` of sysexits.h): 78.
     Configuration(ConfigError),
+    /// A code of the command's own.
+    Code {
+        /// The exit code.
+        code: u8,
+        /// Why.
+        error: anyhow::Error,
+    },
 }
 
 impl From<anyhow::Error> for Failure {
@@ -45,6 +52,7 @@ pub(crate) fn of(ended: Result<(), Failure>) -> ExitCode {
         Err(Failure::Usage(text)) => (2, format!("fanfare: {text}")),
         Err(Failure::NoServer(error)) => (69, format!("fanfare: {error:#}")),
         Err(Failure::Configuration(error)) => (78, error.to_string()),
+        Err(Failure::Code { code, error }) => (code, format!("fanfare: {error:#}")),
     };
     eprintln!("{text}");
     ExitCode::from(code)

@@ -116,10 +116,18 @@ impl Baseline {
             let bytes: Vec<u8> = hashes.iter().flat_map(|it| it.to_be_bytes()).collect();
             (group.clone(), STANDARD.encode(bytes))
         });
-        let wire = Wire { v: 1, at: self.at, n_items: self.len(), groups: groups.collect() };
+        let wire = Wire {
+            v: 1,
+            at: self.at,
+            n_items: self.len(),
+            groups: groups.collect(),
+        };
         let bytes = serde_json::to_vec(&wire).map_err(|_| BaselineError::Unreadable)?;
         if bytes.len() > MAX_BYTES {
-            return Err(BaselineError::TooLarge { n_items: self.len(), n_bytes: bytes.len() });
+            return Err(BaselineError::TooLarge {
+                n_items: self.len(),
+                n_bytes: bytes.len(),
+            });
         }
         Ok(bytes)
     }
@@ -145,7 +153,10 @@ impl Baseline {
             hashes.sort_unstable();
             groups.insert(group, hashes);
         }
-        Ok(Self { at: wire.at, groups })
+        Ok(Self {
+            at: wire.at,
+            groups,
+        })
     }
 }
 
@@ -218,7 +229,10 @@ mod tests {
         let baseline = Baseline::of(ids.iter().map(|it| (it.as_str(), &Level::First)), noon());
         let error = baseline.encode().unwrap_err().to_string();
         assert!(error.contains("90000 items"), "{error}");
-        let baseline = Baseline::of(ids[..80_000].iter().map(|it| (it.as_str(), &Level::First)), noon());
+        let baseline = Baseline::of(
+            ids[..80_000].iter().map(|it| (it.as_str(), &Level::First)),
+            noon(),
+        );
         assert!(baseline.encode().is_ok());
     }
 }

@@ -13,7 +13,7 @@ pub use input::{HttpConfig, InputConfig, SequenceConfig, SocketConfig};
 pub use period::{Period, PeriodError};
 pub use secret::{EnvSecret, FileSecret, SecretText};
 pub use source::{
-    Delivery, FieldsConfig, Limits, LevelConfig, LevelName, LevelsConfig, SourceConfig,
+    Delivery, FieldsConfig, LevelConfig, LevelName, LevelsConfig, Limits, SourceConfig,
 };
 
 /// What the fetcher reads from the configuration file.

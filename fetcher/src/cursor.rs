@@ -41,7 +41,10 @@ pub struct Page {
 impl Cursor {
     /// The cursor of an input that was never read.
     pub fn start(config: &str) -> Self {
-        Self { config: config.to_owned(), ..Self::default() }
+        Self {
+            config: config.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Reads a stored cursor; `None` if it is unreadable or belongs to another configuration.
@@ -70,10 +73,13 @@ pub fn fingerprint(source: &SourceConfig) -> String {
 
 /// 16 hexadecimal digits.
 pub(crate) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .take(8)
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -85,7 +91,10 @@ mod tests {
         let mut cursor = Cursor::start("one");
         cursor.pages.insert(
             "https://example.org/".to_owned(),
-            Page { etag: Some("W/\"x\"".to_owned()), ..Page::default() },
+            Page {
+                etag: Some("W/\"x\"".to_owned()),
+                ..Page::default()
+            },
         );
         let bytes = cursor.encode();
         assert_eq!(Cursor::decode(&bytes, "one"), Some(cursor));

@@ -10,10 +10,10 @@ use crate::mapping::Observation;
 
 /// How far in the future a time may lie: feeds with day precision write noon of today. A later one
 /// would still be fresh when the stream has forgotten its decision.
-pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_AHEAD: Duration = Duration::from_hours(24);
 
 /// The largest `fresh_for`: EVENTS remembers 7 days; a day of [`MAX_AHEAD`] and a day of slack.
-pub const MAX_FRESH_FOR: Duration = Duration::from_secs(5 * 24 * 3600);
+pub const MAX_FRESH_FOR: Duration = Duration::from_hours(5 * 24);
 
 /// What follows from one observation.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,8 +97,15 @@ mod tests {
     #[track_caller]
     fn check(item: &str, level: Option<f64>, occurred_at: Option<&str>, expected: Decision) {
         let baseline = baseline();
-        let policy = Policy { fresh_for: Duration::from_secs(24 * 3600), baseline: &baseline };
-        let decision = decide(&seen(item, level, occurred_at), policy, NOON.parse().unwrap());
+        let policy = Policy {
+            fresh_for: Duration::from_hours(24),
+            baseline: &baseline,
+        };
+        let decision = decide(
+            &seen(item, level, occurred_at),
+            policy,
+            NOON.parse().unwrap(),
+        );
         assert_eq!(decision, expected);
     }
 
@@ -114,10 +121,30 @@ mod tests {
     #[test]
     fn an_old_item_is_refused_and_one_of_the_far_future_too() {
         let level = Some(6.0);
-        check("a", level, Some("2026-03-01T12:00:00Z"), Decision::Publish(Level::Step(6.0)));
-        check("a", level, Some("2026-03-01T11:59:59Z"), Decision::Silent(Silence::Stale));
-        check("a", level, Some("2026-03-03T12:00:00Z"), Decision::Publish(Level::Step(6.0)));
-        check("a", level, Some("2026-03-03T12:00:01Z"), Decision::Silent(Silence::Ahead));
+        check(
+            "a",
+            level,
+            Some("2026-03-01T12:00:00Z"),
+            Decision::Publish(Level::Step(6.0)),
+        );
+        check(
+            "a",
+            level,
+            Some("2026-03-01T11:59:59Z"),
+            Decision::Silent(Silence::Stale),
+        );
+        check(
+            "a",
+            level,
+            Some("2026-03-03T12:00:00Z"),
+            Decision::Publish(Level::Step(6.0)),
+        );
+        check(
+            "a",
+            level,
+            Some("2026-03-03T12:00:01Z"),
+            Decision::Silent(Silence::Ahead),
+        );
         check("a", level, None, Decision::Publish(Level::Step(6.0)));
     }
 
@@ -128,7 +155,7 @@ mod tests {
             shuffle in any::<u64>(),
         ) {
             let baseline = baseline();
-            let policy = Policy { fresh_for: Duration::from_secs(3600), baseline: &baseline };
+            let policy = Policy { fresh_for: Duration::from_hours(1), baseline: &baseline };
             let decided = |shown: &[(u8, u8)]| {
                 let mut set: Vec<String> = shown
                     .iter()

@@ -47,6 +47,15 @@ pub struct Shape {
     guarantee: Guarantee,
 }
 
+/// What a batch was judged to be.
+#[derive(Debug)]
+pub struct Judged {
+    /// The events to publish: each once, without those that are known to be stored.
+    pub events: Vec<Event>,
+    /// False if an item lies too far ahead, so that the same batch may bring news later.
+    pub is_lasting: bool,
+}
+
 /// Why events of a batch are not known to be stored. The same events are published again.
 #[derive(Debug, Error)]
 pub enum NotStored {
@@ -65,8 +74,10 @@ pub enum NotStored {
 }
 
 impl Shape {
-    /// The common part of a source's events. A name that is none becomes `_`; validation refuses
-    /// it before.
+    /// The common part of a source's events.
+    ///
+    /// # Errors
+    /// A source name that is none; validation refuses it before.
     pub fn new(source: &SourceConfig) -> Result<Self, fanfare_nats::event::NameError> {
         Ok(Self {
             source: SourceName::parse(&source.name)?,
@@ -127,9 +138,8 @@ impl Intake {
         })
     }
 
-    /// Judges everything that was observed, counts it, and returns the events to publish: each
-    /// once, without those that are known to be stored.
-    pub fn judge(&self, observed: Observed, now: Timestamp) -> Vec<Event> {
+    /// Judges everything that was observed and counts it.
+    pub fn judge(&self, observed: Observed, now: Timestamp) -> Judged {
         for reject in &observed.rejects {
             self.metrics.rejected(reject.reason);
             tracing::debug!(
@@ -139,13 +149,22 @@ impl Intake {
                 "item rejected"
             );
         }
-        self.metrics.items(ItemResult::Silent, count(observed.n_left_out));
-        let policy = Policy { fresh_for: self.fresh_for, baseline: &self.baseline };
+        self.metrics
+            .items(ItemResult::Silent, count(observed.n_left_out));
+        let policy = Policy {
+            fresh_for: self.fresh_for,
+            baseline: &self.baseline,
+        };
         let mut events = Vec::new();
+        let mut is_lasting = true;
         let mut ids = HashSet::new();
         for seen in observed.observations {
             let result = match decide(&seen, policy, now) {
-                Decision::Silent(Silence::Stale | Silence::Ahead) => ItemResult::Stale,
+                Decision::Silent(Silence::Stale) => ItemResult::Stale,
+                Decision::Silent(Silence::Ahead) => {
+                    is_lasting = false;
+                    ItemResult::Stale
+                }
                 Decision::Silent(Silence::BelowLevel | Silence::Baseline) => ItemResult::Silent,
                 Decision::Publish(level) => {
                     let event = self.shape.event(seen, level, now);
@@ -158,7 +177,7 @@ impl Intake {
             };
             self.metrics.items(result, 1);
         }
-        events
+        Judged { events, is_lasting }
     }
 
     /// Publishes what is left in `events` and removes what is known to be stored.
@@ -198,7 +217,10 @@ impl Intake {
 
     async fn publish_one(&self, event: &Event) -> Result<(), NotStored> {
         if let Some(at_most) = self.at_most {
-            let levels = self.broker.stored_levels(&event.source, &event.screen()).await;
+            let levels = self
+                .broker
+                .stored_levels(&event.source, &event.screen())
+                .await;
             let levels = levels.map_err(|error| NotStored::Levels(Box::new(error)))?;
             if levels.contains(&event.level) {
                 self.metrics.event(EventResult::Already);

@@ -37,7 +37,9 @@ impl LevelPolicy {
                 .filter(|step| step <= number)
                 .max_by(f64::total_cmp)
                 .map(Level::Step),
-            (Self::Levels(_), Reading::Number(None) | Reading::Nothing | Reading::Fields(_)) => None,
+            (Self::Levels(_), Reading::Number(None) | Reading::Nothing | Reading::Fields(_)) => {
+                None
+            }
             (Self::Fields { .. }, Reading::Fields(values)) => {
                 let values: Vec<&str> = values.iter().map(String::as_str).collect();
                 Some(Level::of_fields(&values))
@@ -79,7 +81,11 @@ mod tests {
     #[test]
     fn each_distinct_value_of_the_fields_is_a_level_of_its_own() {
         let policy = LevelPolicy::Fields { at_most: 5 };
-        let read = |text: &str| policy.judge(&Reading::Fields(vec![text.to_owned()])).unwrap();
+        let read = |text: &str| {
+            policy
+                .judge(&Reading::Fields(vec![text.to_owned()]))
+                .unwrap()
+        };
         assert_eq!(read("Warning"), read("Warning"));
         assert_ne!(read("Warning"), read("Watch"));
     }

@@ -3,7 +3,7 @@
 //! A source is configuration, not code: where the items are (JSONPath), and templates for what
 //! they mean. The data path of a batch: [`source`] fetches it, [`mapping`] reads observations from
 //! it, [`decide`] judges each one alone, [`intake`] publishes create-only, and only then the cursor
-//! advances ([`pump`] orders these steps).
+//! advances (`pump` orders these steps).
 //!
 //! Architecture invariant: this crate knows no device, no token, no task and no receipt, and no
 //! type of the broker's client.
@@ -23,6 +23,7 @@ mod clock;
 pub mod config;
 pub mod cursor;
 pub mod decide;
+pub mod example;
 pub mod intake;
 mod known;
 pub mod level;

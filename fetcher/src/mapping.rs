@@ -5,8 +5,8 @@ mod document;
 mod encoding;
 mod feed;
 mod filter;
-mod items;
 mod item;
+mod items;
 mod observation;
 mod sequence;
 mod template;
@@ -103,7 +103,12 @@ impl Mapping {
 
     /// Reads the frames of a socket in their order. A frame that is no JSON is a reject: it says
     /// nothing about the others.
-    pub fn observe_frames(&self, input: usize, frames: &[Bytes], tracker: &mut Tracker) -> Observed {
+    pub fn observe_frames(
+        &self,
+        input: usize,
+        frames: &[Bytes],
+        tracker: &mut Tracker,
+    ) -> Observed {
         let mut observed = Observed::default();
         if let Some(mapping) = self.inputs.get(input) {
             for frame in frames {
@@ -120,27 +125,32 @@ impl Mapping {
         tracker: &mut Tracker,
         observed: &mut Observed,
     ) {
-        let reject = |reason, detail| Reject { item: None, reason, detail };
-        let frame = match document::read_json(bytes) {
-            Ok(frame) => frame,
-            Err(_) => {
-                let detail = "the frame is no JSON".to_owned();
-                observed.rejects.push(reject(Reason::Frame, detail));
-                return;
-            }
+        let reject = |reason, detail| Reject {
+            item: None,
+            reason,
+            detail,
+        };
+        let Ok(frame) = document::read_json(bytes) else {
+            let detail = "the frame is no JSON".to_owned();
+            observed.rejects.push(reject(Reason::Frame, detail));
+            return;
         };
         if mapping.ignore.is_some() || mapping.sequence.is_some() {
             let context = context! { frame => Value::from_serialize(&frame) };
             observed.n_missed += self.missed(mapping, &context, tracker);
-            match mapping.ignore.as_ref().map(|slot| self.templates.value(slot, &context)) {
-                None => {}
-                Some(Ok(value)) if value.is_true() => {
+            let is_ignored = match &mapping.ignore {
+                Some(slot) => self.templates.value(slot, &context).map(|it| it.is_true()),
+                None => Ok(false),
+            };
+            match is_ignored {
+                Ok(false) => {}
+                Ok(true) => {
                     observed.n_left_out += 1;
                     return;
                 }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    observed.rejects.push(reject(Reason::Condition, format!("ignore: {error}")));
+                Err(error) => {
+                    let detail = format!("ignore: {error}");
+                    observed.rejects.push(reject(Reason::Condition, detail));
                     return;
                 }
             }

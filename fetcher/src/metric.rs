@@ -150,7 +150,11 @@ impl Metrics {
         let help = "Duration of polls, all pages";
         registry.register("source_poll_seconds", help, m.poll_seconds.clone());
         let help = "When a poll or frame was last taken in completely";
-        registry.register("source_last_success_timestamp_seconds", help, m.last_success.clone());
+        registry.register(
+            "source_last_success_timestamp_seconds",
+            help,
+            m.last_success.clone(),
+        );
         let help = "Open sockets of the source";
         registry.register("source_connected", help, m.connected.clone());
         let help = "Gaps in the numbers of a socket's frames";
@@ -158,24 +162,39 @@ impl Metrics {
         let help = "Pumps that ended by an error or panic and were started again";
         registry.register("source_restarts", help, m.restarts.clone());
         registry.register("items", "Items by result", m.items.clone());
-        registry.register("items_rejected", "Rejected items by reason", m.rejects.clone());
+        registry.register(
+            "items_rejected",
+            "Rejected items by reason",
+            m.rejects.clone(),
+        );
         registry.register("events", "Publishes by result", m.events.clone());
         metrics
     }
 
     /// The metrics of one source, with all its series at zero.
     pub fn of_source(&self, source: &str) -> SourceMetrics {
-        let metrics = SourceMetrics { all: self.clone(), source: source.to_owned() };
+        let metrics = SourceMetrics {
+            all: self.clone(),
+            source: source.to_owned(),
+        };
         let label = metrics.label();
         drop(self.poll_seconds.get_or_create(&label));
         drop(self.last_success.get_or_create(&label));
         drop(self.connected.get_or_create(&label));
         drop(self.gaps.get_or_create(&label));
         drop(self.restarts.get_or_create(&label));
-        PollResult::ALL.iter().for_each(|it| drop(self.polls.get_or_create(&metrics.result(it.as_str()))));
-        ItemResult::ALL.iter().for_each(|it| drop(self.items.get_or_create(&metrics.result(it.as_str()))));
-        EventResult::ALL.iter().for_each(|it| drop(self.events.get_or_create(&metrics.result(it.as_str()))));
-        Reason::ALL.iter().for_each(|it| drop(self.rejects.get_or_create(&metrics.reason(*it))));
+        for it in PollResult::ALL {
+            drop(self.polls.get_or_create(&metrics.result(it.as_str())));
+        }
+        for it in ItemResult::ALL {
+            drop(self.items.get_or_create(&metrics.result(it.as_str())));
+        }
+        for it in EventResult::ALL {
+            drop(self.events.get_or_create(&metrics.result(it.as_str())));
+        }
+        for it in Reason::ALL {
+            drop(self.rejects.get_or_create(&metrics.reason(it)));
+        }
         metrics
     }
 }
@@ -189,35 +208,55 @@ pub struct SourceMetrics {
 
 impl SourceMetrics {
     fn label(&self) -> SourceLabel {
-        SourceLabel { source: self.source.clone() }
+        SourceLabel {
+            source: self.source.clone(),
+        }
     }
 
     fn result(&self, result: &'static str) -> ResultLabel {
-        ResultLabel { source: self.source.clone(), result }
+        ResultLabel {
+            source: self.source.clone(),
+            result,
+        }
     }
 
     fn reason(&self, reason: Reason) -> ReasonLabel {
-        ReasonLabel { source: self.source.clone(), reason: reason.as_str() }
+        ReasonLabel {
+            source: self.source.clone(),
+            reason: reason.as_str(),
+        }
     }
 
     /// Counts a poll.
     pub fn polled(&self, result: PollResult) {
-        self.all.polls.get_or_create(&self.result(result.as_str())).inc();
+        self.all
+            .polls
+            .get_or_create(&self.result(result.as_str()))
+            .inc();
     }
 
     /// Notes how long a poll took.
     pub fn poll_took(&self, seconds: f64) {
-        self.all.poll_seconds.get_or_create(&self.label()).observe(seconds);
+        self.all
+            .poll_seconds
+            .get_or_create(&self.label())
+            .observe(seconds);
     }
 
     /// Notes that a poll or frame was taken in completely.
     pub fn succeeded(&self, now: jiff::Timestamp) {
-        self.all.last_success.get_or_create(&self.label()).set(now.as_second());
+        self.all
+            .last_success
+            .get_or_create(&self.label())
+            .set(now.as_second());
     }
 
     /// Notes that a socket was opened or lost.
     pub fn connected(&self, change: i64) {
-        self.all.connected.get_or_create(&self.label()).inc_by(change);
+        self.all
+            .connected
+            .get_or_create(&self.label())
+            .inc_by(change);
     }
 
     /// Counts gaps.
@@ -232,7 +271,10 @@ impl SourceMetrics {
 
     /// Counts items.
     pub fn items(&self, result: ItemResult, n: u64) {
-        self.all.items.get_or_create(&self.result(result.as_str())).inc_by(n);
+        self.all
+            .items
+            .get_or_create(&self.result(result.as_str()))
+            .inc_by(n);
     }
 
     /// Counts a rejected item.
@@ -243,22 +285,34 @@ impl SourceMetrics {
 
     /// Counts a publish.
     pub fn event(&self, result: EventResult) {
-        self.all.events.get_or_create(&self.result(result.as_str())).inc();
+        self.all
+            .events
+            .get_or_create(&self.result(result.as_str()))
+            .inc();
     }
 
     /// How many events of this result there were; for tests and `source test`.
     pub fn n_events(&self, result: EventResult) -> u64 {
-        self.all.events.get_or_create(&self.result(result.as_str())).get()
+        self.all
+            .events
+            .get_or_create(&self.result(result.as_str()))
+            .get()
     }
 
     /// How many polls of this result there were.
     pub fn n_polls(&self, result: PollResult) -> u64 {
-        self.all.polls.get_or_create(&self.result(result.as_str())).get()
+        self.all
+            .polls
+            .get_or_create(&self.result(result.as_str()))
+            .get()
     }
 
     /// How many items of this result there were.
     pub fn n_items(&self, result: ItemResult) -> u64 {
-        self.all.items.get_or_create(&self.result(result.as_str())).get()
+        self.all
+            .items
+            .get_or_create(&self.result(result.as_str()))
+            .get()
     }
 
     /// How many frames were missed.

@@ -15,7 +15,7 @@ use crate::metric::Metrics;
 use crate::pump::Pump;
 
 /// A pump that ran so long begins again with the shortest pause.
-const STABLE: Duration = Duration::from_secs(60);
+const STABLE: Duration = Duration::from_mins(1);
 
 /// Why the role cannot go on.
 #[derive(Debug, Error)]
@@ -69,7 +69,7 @@ pub async fn run(
 /// Starts a pump, and again whenever it ends before `stop`.
 async fn supervise(pump: Pump, stop: CancellationToken) {
     let name = pump.source.name.clone();
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
     while !stop.is_cancelled() {
         let began_at = Instant::now();
         // A set of one, so that a panic ends the pump alone and is heard here.
@@ -95,5 +95,10 @@ async fn supervise(pump: Pump, stop: CancellationToken) {
 
 fn tell(name: &str, error: &(dyn std::error::Error + 'static), pause: Duration) {
     let pause_s = pause.as_secs_f64();
-    tracing::error!(source.name = name, error, pause_s, "source ended; starting it again");
+    tracing::error!(
+        source.name = name,
+        error,
+        pause_s,
+        "source ended; starting it again"
+    );
 }

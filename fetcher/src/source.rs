@@ -63,6 +63,9 @@ pub enum Settled {
     Stored {
         /// The document's own lower bound between polls.
         ttl: Option<Duration>,
+        /// The same document would be judged the same later. An item that lies ahead is not yet
+        /// news, so its document has to be read again although it does not change.
+        is_lasting: bool,
     },
     /// Its document cannot be read: nothing of it was used.
     Failed,
@@ -87,7 +90,9 @@ pub enum SourceError {
     #[error("the publisher redirects in circles or to nowhere")]
     Redirect,
     /// An address that a source must not reach.
-    #[error("`{host}` is an address of this machine or of a private network: write `allow_private = true` if that is meant")]
+    #[error(
+        "`{host}` is an address of this machine or of a private network: write `allow_private = true` if that is meant"
+    )]
     Private {
         /// The host.
         host: String,

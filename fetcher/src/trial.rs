@@ -74,7 +74,9 @@ pub fn trial_of_bytes(
     let observed = if let Some(input) = source.input.iter().position(is_polled) {
         mapping.observe_document(input, bytes)?
     } else {
-        let lines = bytes.split(|it| *it == b'\n').filter(|it| !it.trim_ascii().is_empty());
+        let lines = bytes
+            .split(|it| *it == b'\n')
+            .filter(|it| !it.trim_ascii().is_empty());
         let frames: Vec<Bytes> = lines.map(Bytes::copy_from_slice).collect();
         mapping.observe_frames(0, &frames, &mut Tracker::default())
     };
@@ -92,7 +94,11 @@ pub async fn trial_of_source(
     now: Timestamp,
 ) -> Result<Trial, TrialError> {
     let unknown = || TrialError::Unknown(name.to_owned());
-    let source = config.source.iter().find(|it| it.name == name).ok_or_else(unknown)?;
+    let source = config
+        .source
+        .iter()
+        .find(|it| it.name == name)
+        .ok_or_else(unknown)?;
     let mapping = Mapping::compile(source).map_err(TrialError::Configuration)?;
     let agent = config.fetcher.user_agent();
     let observed = match source.input.first() {
@@ -136,7 +142,10 @@ fn judge(source: &SourceConfig, observed: Observed, now: Timestamp) -> Result<Tr
     };
     let shape = Shape::new(source).map_err(problem)?;
     let baseline = Baseline::default();
-    let policy = Policy { fresh_for: source.fresh_for.0, baseline: &baseline };
+    let policy = Policy {
+        fresh_for: source.fresh_for.0,
+        baseline: &baseline,
+    };
     let rows = observed.observations.into_iter().map(|seen| {
         let decision = decide(&seen, policy, now);
         let item = seen.item.clone();
@@ -144,7 +153,11 @@ fn judge(source: &SourceConfig, observed: Observed, now: Timestamp) -> Result<Tr
             Decision::Publish(level) => Some(shape.event(seen, level.clone(), now)),
             Decision::Silent(_) => None,
         };
-        Row { item, decision, event }
+        Row {
+            item,
+            decision,
+            event,
+        }
     });
     Ok(Trial {
         rows: rows.collect(),
@@ -157,7 +170,10 @@ impl Trial {
     /// How many events would be stored; an item that a document shows twice counts once.
     pub fn n_events(&self) -> usize {
         let events = self.rows.iter().filter_map(|it| it.event.as_ref());
-        events.map(Event::id).collect::<std::collections::HashSet<_>>().len()
+        events
+            .map(Event::id)
+            .collect::<std::collections::HashSet<_>>()
+            .len()
     }
 }
 
@@ -180,7 +196,11 @@ impl Row {
         let Some(event) = &self.event else {
             return Ok(());
         };
-        let topics: Vec<&str> = event.topics.iter().map(fanfare_nats::Topic::as_str).collect();
+        let topics: Vec<&str> = event
+            .topics
+            .iter()
+            .map(fanfare_nats::Topic::as_str)
+            .collect();
         write!(f, "  topics {}", topics.join(", "))?;
         write!(f, "\n        {}", event.content.title)?;
         if let Some(url) = &event.content.url {
@@ -197,7 +217,12 @@ impl fmt::Display for Trial {
         }
         for reject in &self.rejects {
             let item = reject.item.as_deref().unwrap_or("?");
-            writeln!(f, "reject  {item}  ({}: {})", reject.reason.as_str(), reject.detail)?;
+            writeln!(
+                f,
+                "reject  {item}  ({}: {})",
+                reject.reason.as_str(),
+                reject.detail
+            )?;
         }
         write!(
             f,

@@ -1,6 +1,14 @@
 //! Real feeds as their publishers had them, with the oddities they have, and each case once more
 //! on small data of our own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "support code of tests"
+)]
+
 mod support;
 
 use bytes::Bytes;
@@ -28,7 +36,11 @@ fn six_snapshots_of_a_day_of_quakes_are_a_baseline_of_196_and_four_events() {
     let mut replay = Replay::new(example("usgs-every-quake"));
     let n_events: Vec<usize> = files
         .iter()
-        .map(|it| replay.take(&std::fs::read(it).unwrap(), time_of(it)).unwrap())
+        .map(|it| {
+            replay
+                .take(&std::fs::read(it).unwrap(), time_of(it))
+                .unwrap()
+        })
         .collect();
     assert_eq!(replay.baseline_len(), 196);
     assert_eq!(n_events, [0, 2, 2, 0, 0, 0]);
@@ -39,7 +51,11 @@ fn no_revision_of_those_quakes_crosses_a_step() {
     let mut replay = Replay::new(example("usgs"));
     let n_events: usize = recorded_folder("usgs-geojson/all_day")
         .iter()
-        .map(|it| replay.take(&std::fs::read(it).unwrap(), time_of(it)).unwrap())
+        .map(|it| {
+            replay
+                .take(&std::fs::read(it).unwrap(), time_of(it))
+                .unwrap()
+        })
         .sum();
     assert_eq!(n_events, 0);
 }
@@ -76,7 +92,10 @@ fn own_quakes_speak_once_each_and_revisions_say_nothing() {
     let (a, b) = (quake("a", json!(1.0), 1), quake("b", json!(5.0), 1));
     assert_eq!(replay.take(&quakes(&[a.clone(), b]), now).unwrap(), 0);
     let (b, c) = (quake("b", json!(4.9), 2), quake("c", json!(2.0), 1));
-    assert_eq!(replay.take(&quakes(&[c.clone(), b.clone()]), now).unwrap(), 1);
+    assert_eq!(
+        replay.take(&quakes(&[c.clone(), b.clone()]), now).unwrap(),
+        1
+    );
     assert_eq!(replay.take(&quakes(&[b, c]), now).unwrap(), 0);
     // Back after it was gone.
     assert_eq!(replay.take(&quakes(&[a]), now).unwrap(), 0);
@@ -90,7 +109,11 @@ fn own_quakes_escalate_by_steps() {
     assert_eq!(take(json!(4.0)), 0);
     assert_eq!(take(Value::Null), 0);
     assert_eq!(take(json!(6.2)), 1);
-    assert_eq!(take(json!(5.9)), 1, "4.5 was never stored; the notifier finds it superseded");
+    assert_eq!(
+        take(json!(5.9)),
+        1,
+        "4.5 was never stored; the notifier finds it superseded"
+    );
     assert_eq!(take(json!(6.4)), 0);
     assert_eq!(take(json!(7.0)), 1);
 }
@@ -106,14 +129,20 @@ fn reordered_advisories_are_no_news() {
     let mut replay = Replay::new(example("rustsec"));
     let mut n_of = std::collections::HashMap::new();
     for file in &files {
-        let n = replay.take(&std::fs::read(file).unwrap(), time_of(file)).unwrap();
+        let n = replay
+            .take(&std::fs::read(file).unwrap(), time_of(file))
+            .unwrap();
         n_of.insert(file.file_stem().unwrap().to_str().unwrap().to_owned(), n);
     }
     assert_eq!(n_of["20260812T101719Z"], 0, "only the order changed");
     assert_eq!(n_of["20260812T103016Z"], 0, "only the order changed");
     assert_eq!(n_of["20260821T062857Z"], 0, "entries changed, none is new");
     assert_eq!(n_of["20260818T061125Z"], 0, "27 entries became 10");
-    assert_eq!(n_of.values().sum::<usize>(), 27, "every new entry once: {n_of:?}");
+    assert_eq!(
+        n_of.values().sum::<usize>(),
+        27,
+        "every new entry once: {n_of:?}"
+    );
 }
 
 #[test]
@@ -124,18 +153,25 @@ fn every_cut_of_a_recorded_atom_feed_is_an_error() {
     let mapping = Mapping::compile(&example("rustsec")).unwrap();
     let end = bytes.iter().rposition(|it| *it == b'>').unwrap();
     for cut in (0..=end).step_by(997).chain([end]) {
-        assert!(mapping.observe_document(0, &bytes[..cut]).is_err(), "cut at {cut}");
+        assert!(
+            mapping.observe_document(0, &bytes[..cut]).is_err(),
+            "cut at {cut}"
+        );
     }
 }
 
 #[test]
 fn own_entries_in_another_order_are_no_news() {
     let entry = |n: u8| {
-        format!("<entry><title>T{n}</title><id>urn:{n}</id><published>2026-08-12T12:00:00Z</published><updated>2026-08-12T12:00:00Z</updated><link href='https://example.org/{n}'/><summary>s</summary></entry>")
+        format!(
+            "<entry><title>T{n}</title><id>urn:{n}</id><published>2026-08-12T12:00:00Z</published><updated>2026-08-12T12:00:00Z</updated><link href='https://example.org/{n}'/><summary>s</summary></entry>"
+        )
     };
     let feed = |numbers: &[u8]| {
         let entries: String = numbers.iter().map(|it| entry(*it)).collect();
-        format!("<feed xmlns='http://www.w3.org/2005/Atom'><title>t</title><id>f</id><updated>2026-08-12T12:00:00Z</updated>{entries}</feed>")
+        format!(
+            "<feed xmlns='http://www.w3.org/2005/Atom'><title>t</title><id>f</id><updated>2026-08-12T12:00:00Z</updated>{entries}</feed>"
+        )
     };
     let now = at("2026-08-12T13:00:00Z");
     let mut replay = Replay::new(example("rustsec"));
@@ -159,14 +195,21 @@ fn a_catalogue_cut_off_is_an_error_and_the_next_version_brings_nine_events() {
     };
     let now = at("2025-06-09T12:35:28Z");
     let mut replay = Replay::new(example("kev"));
-    assert!(replay.take(&cut, now).is_err(), "before there is a baseline");
+    assert!(
+        replay.take(&cut, now).is_err(),
+        "before there is a baseline"
+    );
     assert_eq!(replay.baseline_len(), 0);
     assert_eq!(replay.take(&old, now).unwrap(), 0);
     assert_eq!(replay.baseline_len(), 1352);
     assert!(replay.take(&cut, now).is_err());
     assert_eq!(replay.baseline_len(), 1352, "the state is kept");
     assert_eq!(replay.take(&new, now).unwrap(), 9);
-    assert_eq!(replay.take(&old, now).unwrap(), 0, "a retracted entry comes back");
+    assert_eq!(
+        replay.take(&old, now).unwrap(),
+        0,
+        "a retracted entry comes back"
+    );
 }
 
 #[test]
@@ -182,9 +225,21 @@ fn own_catalogue_without_times_speaks_once_about_each_entry() {
     assert_eq!(replay.take(&whole, now).unwrap(), 0);
     assert!(replay.take(&whole[..whole.len() / 2], now).is_err());
     assert_eq!(replay.take(&catalogue(&[1, 3]), now).unwrap(), 0);
-    assert_eq!(replay.take(&catalogue(&[2, 4]), at("2031-03-01T00:00:00Z")).unwrap(), 1);
-    let observed = replay.mapping.observe_document(0, &catalogue(&[4])).unwrap();
-    let topics: Vec<&str> = observed.observations[0].topics.iter().map(fanfare_nats::Topic::as_str).collect();
+    assert_eq!(
+        replay
+            .take(&catalogue(&[2, 4]), at("2031-03-01T00:00:00Z"))
+            .unwrap(),
+        1
+    );
+    let observed = replay
+        .mapping
+        .observe_document(0, &catalogue(&[4]))
+        .unwrap();
+    let topics: Vec<&str> = observed.observations[0]
+        .topics
+        .iter()
+        .map(fanfare_nats::Topic::as_str)
+        .collect();
     assert_eq!(topics, ["kev.all", "kev.vendor.acme-sons"]);
 }
 
@@ -203,8 +258,20 @@ fn weather_alerts_are_known_by_their_vtec_code() {
     let now = at("2024-12-08T22:50:00Z");
     let mut replay = Replay::new(example("nws"));
     let observed = replay.mapping.observe_document(0, &around(&bytes)).unwrap();
-    assert_eq!((observed.observations.len(), observed.n_left_out, observed.rejects.len()), (443, 1, 0));
-    assert!(observed.observations.iter().any(|it| it.item == "KEKA.SC.Y.0132"));
+    assert_eq!(
+        (
+            observed.observations.len(),
+            observed.n_left_out,
+            observed.rejects.len()
+        ),
+        (443, 1, 0)
+    );
+    assert!(
+        observed
+            .observations
+            .iter()
+            .any(|it| it.item == "KEKA.SC.Y.0132")
+    );
     assert_eq!(replay.take(&around(&bytes), now).unwrap(), 0);
     // 378 codes, and 13 alerts without one; the test message is left out.
     assert_eq!(replay.baseline_len(), 391);
@@ -217,7 +284,12 @@ fn weather_alerts_are_known_by_their_vtec_code() {
         alert["properties"]["sent"] = json!("2024-12-08T22:55:00+00:00");
     }
     let bytes = serde_json::to_vec(&alerts).unwrap();
-    assert_eq!(replay.take(&around(&bytes), at("2024-12-08T23:00:00Z")).unwrap(), 13);
+    assert_eq!(
+        replay
+            .take(&around(&bytes), at("2024-12-08T23:00:00Z"))
+            .unwrap(),
+        13
+    );
 }
 
 #[test]
@@ -232,10 +304,30 @@ fn an_own_alert_keeps_its_identity_through_updates() {
     let feed = |items: &[Value]| serde_json::to_vec(&json!({"features": items})).unwrap();
     let now = at("2026-03-01T12:30:00Z");
     let mut replay = Replay::new(example("nws"));
-    assert_eq!(replay.take(&feed(&[alert("urn:1", "0001", "Actual")]), now).unwrap(), 0);
-    assert_eq!(replay.take(&feed(&[alert("urn:2", "0001", "Actual")]), now).unwrap(), 0);
-    assert_eq!(replay.take(&feed(&[alert("urn:3", "0002", "Test")]), now).unwrap(), 0);
-    assert_eq!(replay.take(&feed(&[alert("urn:4", "0002", "Actual")]), now).unwrap(), 1);
+    assert_eq!(
+        replay
+            .take(&feed(&[alert("urn:1", "0001", "Actual")]), now)
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        replay
+            .take(&feed(&[alert("urn:2", "0001", "Actual")]), now)
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        replay
+            .take(&feed(&[alert("urn:3", "0002", "Test")]), now)
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        replay
+            .take(&feed(&[alert("urn:4", "0002", "Actual")]), now)
+            .unwrap(),
+        1
+    );
 }
 
 const HAZARDS: &str = r#"
@@ -259,7 +351,11 @@ fn forty_snapshots_of_hazards_name_each_hazard_once() {
     let mut replay = Replay::new(source(HAZARDS));
     let n_events: usize = files
         .iter()
-        .map(|it| replay.take(&std::fs::read(it).unwrap(), time_of(it)).unwrap())
+        .map(|it| {
+            replay
+                .take(&std::fs::read(it).unwrap(), time_of(it))
+                .unwrap()
+        })
         .sum();
     assert_eq!(replay.baseline_len() + n_events, 26, "{n_events} events");
 }
@@ -280,7 +376,10 @@ fn frames_of(bytes: &[u8]) -> Vec<Bytes> {
 
 /// Python's `b'…'` back to its bytes.
 fn unquoted(frame: &Bytes) -> Bytes {
-    let Some(inner) = frame.strip_prefix(b"b'").and_then(|it| it.strip_suffix(b"'")) else {
+    let Some(inner) = frame
+        .strip_prefix(b"b'")
+        .and_then(|it| it.strip_suffix(b"'"))
+    else {
         return frame.clone();
     };
     let mut out = Vec::new();
@@ -290,7 +389,9 @@ fn unquoted(frame: &Bytes) -> Bytes {
             (_, true) => match rest.next().unwrap() {
                 b'x' => {
                     let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                    out.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+                    out.push(
+                        u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap(),
+                    );
                 }
                 b'n' => out.push(b'\n'),
                 other => out.push(other),
@@ -332,9 +433,22 @@ fn own_frames_with_one_dropped_are_a_gap_and_heartbeats_are_none() {
     let heartbeat = Bytes::from_static(br#"{"Time":1649023809081,"Event":"Heartbeat"}"#);
     let mapping = Mapping::compile(&example("independent-reserve")).unwrap();
     let mut tracker = Tracker::default();
-    let frames = [frame("eth", 1), heartbeat.clone(), frame("dot", 70), frame("eth", 2), heartbeat];
+    let frames = [
+        frame("eth", 1),
+        heartbeat.clone(),
+        frame("dot", 70),
+        frame("eth", 2),
+        heartbeat,
+    ];
     let observed = mapping.observe_frames(0, &frames, &mut tracker);
-    assert_eq!((observed.n_missed, observed.observations.len(), observed.n_left_out), (0, 3, 2));
+    assert_eq!(
+        (
+            observed.n_missed,
+            observed.observations.len(),
+            observed.n_left_out
+        ),
+        (0, 3, 2)
+    );
     let observed = mapping.observe_frames(0, &[frame("eth", 4), frame("dot", 71)], &mut tracker);
     assert_eq!(observed.n_missed, 1);
 }
@@ -387,7 +501,11 @@ fn binary_frames_of_a_recorded_socket_are_read() {
     let mapping = Mapping::compile(&example("upbit")).unwrap();
     let observed = mapping.observe_frames(0, &frames, &mut Tracker::default());
     assert_eq!(observed.rejects, []);
-    assert!(observed.observations.len() > 10, "{} trades", observed.observations.len());
+    assert!(
+        observed.observations.len() > 10,
+        "{} trades",
+        observed.observations.len()
+    );
     assert_eq!(observed.observations.len() + observed.n_left_out, 449);
 }
 
@@ -395,7 +513,10 @@ fn binary_frames_of_a_recorded_socket_are_read() {
 fn own_binary_frames_are_read() {
     let mapping = Mapping::compile(&example("upbit")).unwrap();
     let trade = r#"{"ty":"trade","cd":"KRW-BTC","ttms":1772366400000,"tp":1.5,"tv":2.5,"sid":7}"#;
-    let frames = [Bytes::from(trade), Bytes::from_static(b"\x00\xff\xfe not JSON")];
+    let frames = [
+        Bytes::from(trade),
+        Bytes::from_static(b"\x00\xff\xfe not JSON"),
+    ];
     let observed = mapping.observe_frames(0, &frames, &mut Tracker::default());
     assert_eq!(observed.observations[0].item, "KRW-BTC.7");
     assert_eq!(observed.rejects[0].reason, Reason::Frame);
@@ -477,13 +598,22 @@ fn unparsable_dates_reject_their_items_alone_and_a_repeated_id_is_one_event() {
         return;
     };
     let mut replay = Replay::new(example("nws"));
-    replay.take(&quakes(&[]), at("2024-01-08T20:00:00Z")).unwrap();
+    replay
+        .take(&quakes(&[]), at("2024-01-08T20:00:00Z"))
+        .unwrap();
     let observed = replay.mapping.observe_document(0, &bytes).unwrap();
-    assert_eq!(observed.observations.len() + observed.rejects.len() + observed.n_left_out, 38);
+    assert_eq!(
+        observed.observations.len() + observed.rejects.len() + observed.n_left_out,
+        38
+    );
     assert_eq!(observed.rejects.len(), 34);
     assert!(observed.rejects.iter().all(|it| it.reason == Reason::Time));
     assert_eq!(observed.observations[0].item, observed.observations[1].item);
-    assert_eq!(replay.judge(observed, at("2024-01-08T20:00:00Z")), 1, "two are three weeks ahead");
+    assert_eq!(
+        replay.judge(observed, at("2024-01-08T20:00:00Z")),
+        1,
+        "two are three weeks ahead"
+    );
 }
 
 #[test]
@@ -505,15 +635,43 @@ fn each_own_bad_item_is_rejected_with_its_reason_and_spoils_no_other() {
     check(json!(7), Some(Reason::Condition));
     check(json!(null), Some(Reason::Condition));
     check(with(|it| it["id"] = json!("")), Some(Reason::Id));
-    check(with(|it| it["id"] = json!("x".repeat(600))), Some(Reason::Id));
+    check(
+        with(|it| it["id"] = json!("x".repeat(600))),
+        Some(Reason::Id),
+    );
     check(with(|it| it["id"] = json!(null)), Some(Reason::Id));
-    check(with(|it| it["properties"]["time"] = json!("soon")), Some(Reason::Time));
-    check(with(|it| it["properties"]["time"] = json!(null)), Some(Reason::Time));
-    check(with(|it| it["properties"]["time"] = json!(9e99)), Some(Reason::Time));
-    check(with(|it| it["properties"]["mag"] = json!("big")), Some(Reason::Level));
+    check(
+        with(|it| it["properties"]["time"] = json!("soon")),
+        Some(Reason::Time),
+    );
+    check(
+        with(|it| it["properties"]["time"] = json!(null)),
+        Some(Reason::Time),
+    );
+    check(
+        with(|it| it["properties"]["time"] = json!(9e99)),
+        Some(Reason::Time),
+    );
+    check(
+        with(|it| it["properties"]["mag"] = json!("big")),
+        Some(Reason::Level),
+    );
     check(with(|it| it["properties"]["net"] = json!(null)), None);
-    check(with(|it| { it["properties"].as_object_mut().unwrap().remove("net"); }), Some(Reason::Topic));
-    check(with(|it| { it["properties"].as_object_mut().unwrap().remove("place"); }), Some(Reason::Title));
+    check(
+        with(|it| {
+            it["properties"].as_object_mut().unwrap().remove("net");
+        }),
+        Some(Reason::Topic),
+    );
+    check(
+        with(|it| {
+            it["properties"].as_object_mut().unwrap().remove("place");
+        }),
+        Some(Reason::Title),
+    );
     check(with(|it| it["geometry"] = json!(null)), Some(Reason::Field));
-    check(with(|it| it["properties"]["url"] = json!("x".repeat(40_000))), Some(Reason::Size));
+    check(
+        with(|it| it["properties"]["url"] = json!("x".repeat(40_000))),
+        Some(Reason::Size),
+    );
 }

@@ -1,5 +1,13 @@
 //! A listened-to input, against a small server.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "support code of tests"
+)]
+
 mod support;
 
 use std::time::Duration;
@@ -35,7 +43,10 @@ async fn frames(socket: &mut WebSocket, n: usize) -> Vec<Bytes> {
         if let Payload::Frames(more) = socket.next().await.unwrap().payload {
             all.extend(more);
         }
-        socket.settle(Settled::Stored { ttl: None });
+        socket.settle(Settled::Stored {
+            ttl: None,
+            is_lasting: true,
+        });
     }
     all
 }
@@ -71,7 +82,12 @@ async fn text_and_binary_frames_arrive_in_order() {
     assert_eq!(all[1], b"\x00two".as_slice());
     assert_eq!(all[2].len(), big.len());
     let numbers: Vec<String> = (0..650).map(|n| n.to_string()).collect();
-    assert!(all[3..].iter().zip(&numbers).all(|(frame, n)| frame == n.as_bytes()));
+    assert!(
+        all[3..]
+            .iter()
+            .zip(&numbers)
+            .all(|(frame, n)| frame == n.as_bytes())
+    );
 }
 
 #[tokio::test]
@@ -88,7 +104,10 @@ async fn a_frame_beyond_the_limit_breaks_the_socket() {
 async fn a_feed_that_goes_stale_is_given_up_although_the_server_answers_pings() {
     let server = Socket::start().await;
     // Longer than the 5 s after which a held-up socket counts as heard.
-    let mut socket = socket(&server.url, "stale_after = \"5500ms\"\nping_every = \"200ms\"\nping = \"hello\"");
+    let mut socket = socket(
+        &server.url,
+        "stale_after = \"5500ms\"\nping_every = \"200ms\"\nping = \"hello\"",
+    );
     socket.next().await.unwrap();
     let began_at = tokio::time::Instant::now();
     assert!(matches!(socket.next().await, Err(SourceError::Silent(_))));
@@ -106,10 +125,17 @@ async fn openings_that_fail_pause_longer_and_longer() {
     let mut socket = socket(&url, "");
     let began_at = tokio::time::Instant::now();
     for _ in 0..3 {
-        assert!(matches!(socket.next().await, Err(SourceError::Connect { .. })));
+        assert!(matches!(
+            socket.next().await,
+            Err(SourceError::Connect { .. })
+        ));
     }
     // Two pauses lie between: at least a quarter and a half of a second.
-    assert!(began_at.elapsed() >= Duration::from_millis(700), "{:?}", began_at.elapsed());
+    assert!(
+        began_at.elapsed() >= Duration::from_millis(700),
+        "{:?}",
+        began_at.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -120,5 +146,8 @@ async fn an_address_of_this_machine_is_refused_unless_it_is_meant() {
     };
     input.allow_private = false;
     let mut socket = WebSocket::new(&input, "fanfare/0").unwrap();
-    assert!(matches!(socket.next().await, Err(SourceError::Private { .. })));
+    assert!(matches!(
+        socket.next().await,
+        Err(SourceError::Private { .. })
+    ));
 }

@@ -1,5 +1,7 @@
 //! The shipped examples of `docs/sources` compile and are valid as they stand.
 
+#![expect(clippy::unwrap_used, reason = "support code of tests")]
+
 use fanfare_fetcher::Config;
 
 fn examples() -> Vec<(String, String)> {
@@ -8,7 +10,12 @@ fn examples() -> Vec<(String, String)> {
         .unwrap()
         .map(|it| it.unwrap().path())
         .filter(|it| it.extension().is_some_and(|it| it == "toml"))
-        .map(|it| (it.display().to_string(), std::fs::read_to_string(&it).unwrap()))
+        .map(|it| {
+            (
+                it.display().to_string(),
+                std::fs::read_to_string(&it).unwrap(),
+            )
+        })
         .collect();
     found.sort();
     found
@@ -19,7 +26,8 @@ fn every_shipped_example_is_valid() {
     let examples = examples();
     assert!(examples.len() >= 8, "only {} examples", examples.len());
     for (path, text) in examples {
-        let mut config: Config = toml::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut config: Config =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
         config.fetcher.contact = Some("ops@example.org".to_owned());
         assert_eq!(config.resolve_secrets(&|_| Some("secret".to_owned())), []);
         assert_eq!(config.validate(), [], "{path}");
@@ -72,7 +80,10 @@ fn all_problems_are_told_at_once_with_their_keys() {
         "source[1].name",
         "fetcher.contact",
     ] {
-        assert!(keys.iter().any(|it| it == key), "{key} is missing in {keys:?}");
+        assert!(
+            keys.iter().any(|it| it == key),
+            "{key} is missing in {keys:?}"
+        );
     }
 }
 
@@ -80,9 +91,18 @@ fn all_problems_are_told_at_once_with_their_keys() {
 fn an_unknown_key_is_named() {
     for (text, expected) in [
         ("[[source]]\nname = \"a\"\nidd = \"x\"", "idd"),
-        ("[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\n[[source.input]]\nhttp='https://x.org'\nevry='1s'", "evry"),
-        ("[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\n[[source.input]]\nhttp='https://x.org'\nping='x'", "ping"),
-        ("[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\nlevel={ levls=[1] }\ninput=[]", "levels = [4.5, 6.0]"),
+        (
+            "[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\n[[source.input]]\nhttp='https://x.org'\nevry='1s'",
+            "evry",
+        ),
+        (
+            "[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\n[[source.input]]\nhttp='https://x.org'\nping='x'",
+            "ping",
+        ),
+        (
+            "[[source]]\nname='a'\nid='x'\ntopics=['t']\ntitle='x'\nlevel={ levls=[1] }\ninput=[]",
+            "levels = [4.5, 6.0]",
+        ),
     ] {
         let error = toml::from_str::<Config>(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");

@@ -1,5 +1,12 @@
 //! Whole fetchers against a real broker, a small REST server and a small socket server.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "support code of tests"
+)]
+
 mod support;
 
 use std::collections::HashMap;
@@ -22,9 +29,9 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn json_answer(document: &Value) -> Option<Vec<u8>> {
+fn json_answer(document: &Value) -> Vec<u8> {
     let body = serde_json::to_vec(document).unwrap();
-    Some(answer("200 OK", &[("content-type", "application/json")], &body))
+    answer("200 OK", &[("content-type", "application/json")], &body)
 }
 
 async fn levels(broker: &Broker, source: &str, item: &str) -> Vec<Level> {
@@ -86,7 +93,7 @@ impl Feed {
             let shown = feed.shown.lock().unwrap();
             let items = shown.get(&node).cloned().unwrap_or_default();
             *feed.n_answered.lock().unwrap().entry(node).or_default() += 1;
-            json_answer(&json!({"features": items}))
+            Some(json_answer(&json!({"features": items})))
         })
         .await
     }
@@ -95,15 +102,25 @@ impl Feed {
     /// document only after it has settled the one before.
     async fn taken_in(&self, node: &str) {
         eventually(async || {
-            let n = self.n_answered.lock().unwrap().get(node).copied().unwrap_or(0);
-            if n >= 2 { Ok(()) } else { Err(format!("{node} was answered {n} times")) }
+            let n = self
+                .n_answered
+                .lock()
+                .unwrap()
+                .get(node)
+                .copied()
+                .unwrap_or(0);
+            if n >= 2 {
+                Ok(())
+            } else {
+                Err(format!("{node} was answered {n} times"))
+            }
         })
         .await;
     }
 }
 
 fn quakes_config(base: &str, node: &str, socket: Option<&str>) -> String {
-    let mut text = format!(
+    let rest = format!(
         r#"
         [[source]]
         name = "usgs"
@@ -119,14 +136,15 @@ fn quakes_config(base: &str, node: &str, socket: Option<&str>) -> String {
         allow_private = true
         "#
     );
-    if let Some(url) = socket {
-        text += &format!(
-            "[[source.input]]\nwebsocket = \"{url}\"\nitems = \"$.data\"\nallow_private = true\n"
-        );
+    match socket {
+        None => rest,
+        Some(url) => format!(
+            "{rest}[[source.input]]\nwebsocket = \"{url}\"\nitems = \"$.data\"\nallow_private = true\n"
+        ),
     }
-    text
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_item_and_level_is_stored_once_in_every_order_over_both_inputs_by_two_fetchers() {
     let server = TestServer::start().await;
@@ -149,12 +167,18 @@ async fn each_item_and_level_is_stored_once_in_every_order_over_both_inputs_by_t
         // the past backwards: the two are out of phase.
         let shown = |stage: usize| {
             let items = orders.iter().enumerate();
-            let items = items.filter(|(n, _)| (n + stage) % 3 != 0);
-            items.map(|(n, order)| feed.quake(&format!("us{n}"), order[stage])).collect()
+            let items = items.filter(|(n, _)| !(n + stage).is_multiple_of(3));
+            items
+                .map(|(n, order)| feed.quake(&format!("us{n}"), order[stage]))
+                .collect()
         };
         feed.show("a", shown(stage));
         feed.show("b", shown(MAGNITUDES.len() - 1 - stage));
-        for (n, order) in orders.iter().enumerate().filter(|(n, _)| (n + stage) % 3 != 1) {
+        for (n, order) in orders
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| (n + stage) % 3 != 1)
+        {
             let frame = json!({"data": feed.quake(&format!("us{n}"), order[stage])});
             socket.send(frame.to_string());
         }
@@ -167,14 +191,21 @@ async fn each_item_and_level_is_stored_once_in_every_order_over_both_inputs_by_t
     let broker = server.broker("test").await;
     for n in 0..24 {
         let expected = [Level::Step(4.5), Level::Step(6.0), Level::Step(7.0)];
-        assert_eq!(levels(&broker, "usgs", &format!("us{n}")).await, expected, "us{n}");
+        assert_eq!(
+            levels(&broker, "usgs", &format!("us{n}")).await,
+            expected,
+            "us{n}"
+        );
     }
 
     // Both stop, and start again an hour of feed time later: everything is an hour older.
     a.stop().await;
     b.stop().await;
     feed.age_s.store(3600, Ordering::Relaxed);
-    let last = orders.iter().enumerate().map(|(n, order)| feed.quake(&format!("us{n}"), order[3]));
+    let last = orders
+        .iter()
+        .enumerate()
+        .map(|(n, order)| feed.quake(&format!("us{n}"), order[3]));
     let last: Vec<Value> = last.collect();
     feed.show("a", last.clone());
     feed.show("b", last);
@@ -183,7 +214,10 @@ async fn each_item_and_level_is_stored_once_in_every_order_over_both_inputs_by_t
     for node in ["a", "b"] {
         feed.taken_in(node).await;
     }
-    assert!(a.n_items("usgs") >= 24 && b.n_items("usgs") >= 24, "both looked");
+    assert!(
+        a.n_items("usgs") >= 24 && b.n_items("usgs") >= 24,
+        "both looked"
+    );
     assert_eq!((a.n_stored("usgs"), b.n_stored("usgs")), (0, 0));
     a.stop().await;
     b.stop().await;
@@ -194,7 +228,11 @@ async fn a_first_run_on_a_full_feed_stores_nothing_and_two_fetchers_agree_on_one
     let server = TestServer::start().await;
     let feed = Arc::new(Feed::default());
     let rest = feed.serve().await;
-    let full = |n: usize| (0..n).map(|n| feed.quake(&format!("us{n}"), 4.6)).collect::<Vec<_>>();
+    let full = |n: usize| {
+        (0..n)
+            .map(|n| feed.quake(&format!("us{n}"), 4.6))
+            .collect::<Vec<_>>()
+    };
     // `b` looks when three more have appeared: those are news, whoever makes the baseline.
     feed.show("a", full(196));
     let a = Fetcher::start(&server, "a", &quakes_config(&rest.base, "a", None)).await;
@@ -233,8 +271,10 @@ async fn a_source_without_time_stays_silent_after_the_stream_forgot_everything_w
     let shown = Arc::clone(&n_shown);
     let rest = Server::start(move |_| {
         let n = shown.load(Ordering::SeqCst);
-        let items: Vec<Value> = (0..n).map(|n| json!({"id": format!("k{n}"), "at": now().to_string()})).collect();
-        json_answer(&json!({"list": items}))
+        let items: Vec<Value> = (0..n)
+            .map(|n| json!({"id": format!("k{n}"), "at": now().to_string()}))
+            .collect();
+        Some(json_answer(&json!({"list": items})))
     })
     .await;
     let source = |name: &str, time: &str| {
@@ -246,7 +286,11 @@ async fn a_source_without_time_stays_silent_after_the_stream_forgot_everything_w
     let config = source("kept", "") + &source("timed", "time = \"{{ item.at }}\"");
     let a = Fetcher::with(broker.clone(), &config);
     eventually(async || {
-        if a.n_polls("kept") >= 2 && a.n_polls("timed") >= 2 { Ok(()) } else { Err("no polls".into()) }
+        if a.n_polls("kept") >= 2 && a.n_polls("timed") >= 2 {
+            Ok(())
+        } else {
+            Err("no polls".into())
+        }
     })
     .await;
     n_shown.store(5, Ordering::SeqCst);
@@ -259,11 +303,18 @@ async fn a_source_without_time_stays_silent_after_the_stream_forgot_everything_w
     let b = Fetcher::with(broker.clone(), &config);
     eventually(async || {
         let n = b.n_items("kept");
-        if n >= 10 { Ok(()) } else { Err(format!("{n} items")) }
+        if n >= 10 {
+            Ok(())
+        } else {
+            Err(format!("{n} items"))
+        }
     })
     .await;
     assert_eq!(b.n_stored("kept"), 0);
-    assert!(b.n_stored("timed") > 0, "the counterproof: with a wrong clock it would be sent again");
+    assert!(
+        b.n_stored("timed") > 0,
+        "the counterproof: with a wrong clock it would be sent again"
+    );
     b.stop().await;
 }
 
@@ -285,8 +336,18 @@ async fn while_the_broker_is_away_nothing_is_lost_and_the_cursor_waits() {
     }
     feed.show("a", vec![feed.quake("rest", 5.0)]);
     eventually(async || {
-        let n = feed.n_answered.lock().unwrap().get("a").copied().unwrap_or(0);
-        if n >= 1 { Ok(()) } else { Err("not polled".to_owned()) }
+        let n = feed
+            .n_answered
+            .lock()
+            .unwrap()
+            .get("a")
+            .copied()
+            .unwrap_or(0);
+        if n >= 1 {
+            Ok(())
+        } else {
+            Err("not polled".to_owned())
+        }
     })
     .await;
     // What the frozen broker did not store is asked for no second time: the batch is held.
@@ -314,9 +375,21 @@ async fn a_cursor_survives_a_restart_and_a_changed_configuration_reads_everythin
             rest.base
         )
     };
-    let n_whole = || rest.asked().iter().filter(|it| !it.headers.contains_key("if-none-match")).count();
+    let n_whole = || {
+        rest.asked()
+            .iter()
+            .filter(|it| !it.headers.contains_key("if-none-match"))
+            .count()
+    };
     let polled = async |fetcher: &Fetcher| {
-        eventually(async || if fetcher.n_polls("s") >= 2 { Ok(()) } else { Err(String::new()) }).await;
+        eventually(async || {
+            if fetcher.n_polls("s") >= 2 {
+                Ok(())
+            } else {
+                Err(String::new())
+            }
+        })
+        .await;
     };
     let a = Fetcher::start(&server, "a", &config("one")).await;
     polled(&a).await;
@@ -329,7 +402,11 @@ async fn a_cursor_survives_a_restart_and_a_changed_configuration_reads_everythin
     let a = Fetcher::start(&server, "a", &config("two")).await;
     polled(&a).await;
     a.stop().await;
-    assert_eq!(n_whole(), 2, "another configuration may see news in an unchanged document");
+    assert_eq!(
+        n_whole(),
+        2,
+        "another configuration may see news in an unchanged document"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

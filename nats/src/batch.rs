@@ -149,7 +149,7 @@ impl Broker {
         let mut headers = expecting(0);
         headers.insert(header::MSG_ID, format!("plan.{}", plan.event).as_str());
         let subject = self.plan_subject(plan);
-        let answer = request::publish(&self.client, &subject, headers, plan.encode().into()).await;
+        let answer = self.ask(&subject, headers, plan.encode().into()).await;
         self.attempt(answer).await
     }
 
@@ -222,13 +222,9 @@ impl Broker {
             }
             headers
         };
-        let first = request::publish(
-            &self.client,
-            &self.plan_subject(plan),
-            headers(1),
-            plan.encode().into(),
-        )
-        .await;
+        let first = self
+            .ask(&self.plan_subject(plan), headers(1), plan.encode().into())
+            .await;
         if first != Answer::BatchOpen {
             // With a single message the batch is committed by its first; else it was not opened.
             return self.attempt(first).await;
@@ -236,8 +232,7 @@ impl Broker {
         for (sequence, task) in (2_u32..).zip(plan.tasks()) {
             let (subject, payload) = (self.task_subject(&task), Bytes::from(task.encode()));
             if sequence == n_messages {
-                let last =
-                    request::publish(&self.client, &subject, headers(sequence), payload).await;
+                let last = self.ask(&subject, headers(sequence), payload).await;
                 return self.attempt(last).await;
             }
             let sent = self

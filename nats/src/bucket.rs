@@ -213,13 +213,9 @@ impl Broker {
             &self.names.devices_bucket(),
             &format!("b.{}", crate::hash::hex(self.node().as_bytes())),
         );
-        let answer = crate::request::publish(
-            &self.client,
-            &subject,
-            HeaderMap::new(),
-            Bytes::from_static(b"1"),
-        )
-        .await;
+        let answer = self
+            .ask(&subject, HeaderMap::new(), Bytes::from_static(b"1"))
+            .await;
         match answer {
             Answer::Stored { seq, .. } => Ok(seq),
             Answer::Exists { .. } | Answer::Unknown(_) | Answer::BatchOpen => {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::jetstream::{self, Context};
+use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
 use rand::Rng;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::metric::Metrics;
 use crate::publish::Gate;
 use crate::readiness::Readiness;
+use crate::request::{self, Answer, Unknown};
 use crate::subject::Names;
 
 /// Oldest server whose atomic batches work: 2.12.0 answers a create-only batch with 10164 for ever
@@ -112,6 +115,8 @@ pub struct Broker {
     pub(crate) metrics: Metrics,
     pub(crate) gate: Arc<Gate>,
     pub(crate) replicas: usize,
+    /// Counts the connections after the first.
+    reconnects: watch::Receiver<u64>,
     node: Arc<str>,
 }
 
@@ -137,7 +142,9 @@ impl Broker {
         readiness: Readiness,
     ) -> Result<Self, ConnectError> {
         readiness.unmet("nats", "not connected yet");
-        let client = connect_client(&options, &metrics, &readiness).await?;
+        let (connected_again, reconnects) = watch::channel(0);
+        let listener = listener(metrics.clone(), readiness.clone(), connected_again);
+        let client = connect_client(&options, listener).await?;
         let info = client.server_info();
         let (major, minor, patch) = MIN_SERVER;
         if !client.is_server_compatible(major, minor, patch) {
@@ -154,12 +161,13 @@ impl Broker {
         readiness.met("nats");
         Ok(Self {
             context: context(client.clone(), &options, PATIENCE),
-            reads: context(client.clone(), &options, crate::request::ANSWER_TIMEOUT),
+            reads: context(client.clone(), &options, request::ANSWER_TIMEOUT),
             client,
             names: options.names,
             metrics,
             gate: Arc::new(Gate::default()),
             replicas: options.replicas.max(1),
+            reconnects,
             node: options.node.into(),
         })
     }
@@ -199,6 +207,20 @@ impl Broker {
         }
     }
 
+    /// Publishes once and waits for the answer, but no longer than the connection lasts: an answer
+    /// to a connection that was lost never comes, and waiting for it cost 5 s at each restart of a
+    /// server (measured).
+    ///
+    /// Dropping this leaves it unknown whether the message is stored.
+    pub(crate) async fn ask(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Answer {
+        let mut reconnects = self.reconnects.clone();
+        reconnects.mark_unchanged();
+        tokio::select! {
+            answer = request::publish(&self.client, subject, headers, payload) => answer,
+            Ok(()) = reconnects.changed() => Answer::Unknown(Unknown::Silence),
+        }
+    }
+
     /// A random number that names one claim or one write among all.
     pub(crate) fn nonce() -> u64 {
         rand::rng().random()
@@ -218,8 +240,7 @@ fn context(client: Client, options: &ConnectOptions, timeout: Duration) -> Conte
 
 async fn connect_client(
     options: &ConnectOptions,
-    metrics: &Metrics,
-    readiness: &Readiness,
+    listener: impl Fn(async_nats::Event) -> std::future::Ready<()> + Send + Sync + 'static,
 ) -> Result<Client, ConnectError> {
     let mut nats = async_nats::ConnectOptions::new()
         .name(&options.name)
@@ -227,13 +248,13 @@ async fn connect_client(
         .connection_timeout(Duration::from_secs(2))
         // A frozen server is noticed after three missed pings (measured): 9 s.
         .ping_interval(Duration::from_secs(3))
-        .request_timeout(Some(crate::request::ANSWER_TIMEOUT))
+        .request_timeout(Some(request::ANSWER_TIMEOUT))
         .subscription_capacity(262_144)
         .reconnect_delay_callback(|attempt| {
             let longest = if attempt < 2 { 50 } else { 1000 };
             Duration::from_millis(rand::rng().random_range(10..=longest))
         })
-        .event_callback(listener(metrics.clone(), readiness.clone()));
+        .event_callback(listener);
     if !options.inbox_prefix.is_empty() {
         nats = nats.custom_inbox_prefix(&options.inbox_prefix);
     }
@@ -270,10 +291,15 @@ async fn connect_client(
 fn listener(
     metrics: Metrics,
     readiness: Readiness,
+    connected_again: watch::Sender<u64>,
 ) -> impl Fn(async_nats::Event) -> std::future::Ready<()> + Send + Sync + 'static {
     let was_connected = AtomicBool::new(false);
     move |event| {
+        let is_again = was_connected.load(Ordering::Relaxed);
         hear(&event, &metrics, &readiness, &was_connected);
+        if is_again && matches!(event, async_nats::Event::Connected) {
+            connected_again.send_modify(|it| *it += 1);
+        }
         std::future::ready(())
     }
 }

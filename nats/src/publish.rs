@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::connect::Broker;
 use crate::event::Event;
-use crate::request::{self, Answer, Refusal, Unknown, header};
+use crate::request::{Answer, Refusal, Unknown, header};
 use crate::subject::Subject;
 use crate::wire;
 
@@ -94,8 +94,7 @@ impl Broker {
         let mut backoff_ms = 2_u64;
         loop {
             self.gate.pass().await;
-            let answer =
-                request::publish(&self.client, subject, headers.clone(), payload.clone()).await;
+            let answer = self.ask(subject, headers.clone(), payload.clone()).await;
             let Answer::Unknown(why) = answer else {
                 return answer;
             };

@@ -27,6 +27,16 @@ pub struct Config {
     pub freshness_ms: u64,
     /// Events planned at once.
     pub planners: usize,
+    /// Breaks the promise on purpose; no file or variable can say so.
+    #[serde(skip)]
+    pub sabotage: Option<Sabotage>,
+}
+
+/// A way to break the promise, for checks that must notice it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// A task is acknowledged when it is taken, before anything is sent.
+    AckEarly,
 }
 
 impl Default for Config {
@@ -40,6 +50,7 @@ impl Default for Config {
             stride_ms: 100,
             freshness_ms: 2000,
             planners: 4,
+            sabotage: None,
         }
     }
 }

@@ -30,7 +30,7 @@ mod shared;
 mod window;
 mod worker;
 
-pub use config::Config;
+pub use config::{Config, Sabotage};
 pub use credential::{Keyring, Secret};
 pub use follow::{AtWork, Driver, Follower, FollowerEnded};
 pub use metric::Metrics;

@@ -19,6 +19,7 @@ use fanfare_nats::receipts::{AppendError, ReceiptChain};
 
 use self::sending::Sending;
 use crate::clock;
+use crate::config::Sabotage;
 use crate::loaded::Loaded;
 use crate::metric::{EXPIRED, SUPERSEDED};
 use crate::planner;
@@ -56,6 +57,11 @@ pub(crate) async fn work(
         delivered: message.delivered(),
         nonce: rand::random(),
     };
+    if shared.config.sabotage == Some(Sabotage::AckEarly) {
+        let _acknowledged = message.ack().await;
+        let _unheard = attend(&shared, &lane, task, claim).await;
+        return;
+    }
     let working = attend(&shared, &lane, task, claim);
     match message.extend_while(claims.ack_wait(), working).await {
         Settle::Ack => {

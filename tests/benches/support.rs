@@ -31,6 +31,7 @@ pub struct Double {
     child: Child,
     /// Where they are.
     pub at: Whereabouts,
+    stats: reqwest::Client,
     _folder: tempfile::TempDir,
 }
 
@@ -87,15 +88,15 @@ impl Double {
         Self {
             child,
             at: serde_json::from_str(&line).unwrap(),
+            stats: reqwest::Client::new(), // Once: it reads the system's certificates.
             _folder: folder,
         }
     }
 
     /// Requests accepted so far.
     pub async fn accepted(&self) -> u64 {
-        let text = reqwest::get(format!("http://{}/stats", self.at.http))
-            .await
-            .unwrap();
+        let url = format!("http://{}/stats", self.at.http);
+        let text = self.stats.get(url).send().await.unwrap();
         let stats: serde_json::Value = serde_json::from_str(&text.text().await.unwrap()).unwrap();
         stats["ledger"]["accepted"].as_u64().unwrap()
     }

@@ -6,7 +6,12 @@
 //! Architecture invariant: nothing private of the product is imported; a test knows the command
 //! line, the configuration, the HTTP API, the streams on the wire, and the ledger.
 //! Architecture invariant: what a test started ends with it, also when it panics.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "support code of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "support code of tests"
+)]
 
 pub mod api;
 pub mod audit;

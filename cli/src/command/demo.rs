@@ -27,6 +27,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use fanfare_nats_server::Environment;
 
+use self::reconcile::Case;
 use self::report::Report;
 use self::screen::Screen;
 use self::stage::Stage;
@@ -50,6 +51,9 @@ pub(crate) struct Demo {
     /// Devices to register
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     devices: u32,
+    /// How long the replay of two days of quakes takes
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(5..=600))]
+    seconds: u16,
     /// The nats-server to start [default: one that is found, or a pinned one that is fetched]
     #[arg(long, value_name = "PATH")]
     nats_server: Option<std::path::PathBuf>,
@@ -100,24 +104,53 @@ impl Demo {
 
     async fn play(&self, screen: &Screen, environment: &Environment) -> Result<(), Failure> {
         let mut stage = Stage::set(self, screen, environment).await?;
-        let told = story::tell(self, &stage, screen).await;
-        let told = match told {
-            Ok(told) => told,
+        let report = match self.told(&stage, screen).await {
+            Ok(report) => report,
             Err(error) => {
-                let kept = stage.keep();
-                let hint = format!("the logs of its processes are in {}", kept.display());
+                screen.end();
+                stage.keep();
+                let folder = stage.folder().display();
+                let hint = format!("the demo failed; the logs of its processes are in {folder}");
                 return Err(error.context(hint).into());
             }
         };
-        let stored = broker::stored(stage.broker()).await;
-        let work = stage.server().work(&stage).await;
-        let warnings = stage.strike(screen).await;
-        let report = Report::new(self, &stage, told, stored?, work?, warnings).await?;
         screen.end();
         if !report.is_good() {
             stage.keep();
         }
-        report.print(self.json, stage.folder());
+        report.print(self, stage.folder());
         report.verdict()
+    }
+
+    async fn told(&self, stage: &Stage, screen: &Screen) -> anyhow::Result<Report> {
+        let told = story::tell(self, stage, screen).await?;
+        let held = stage
+            .broker()
+            .held(stage.client(), stage.environment())
+            .await?;
+        let warnings = stage.strike().await;
+        let ledger = stage.outside().at().ledger.as_deref();
+        // Complete since the sim has ended.
+        let book = ledger::read(ledger.context("there is no ledger")?)?;
+        let balance = reconcile::balance(&Case {
+            devices: &told.devices,
+            events: &held.events,
+            before: &told.before,
+            emissions: &told.emissions,
+            book: &book,
+            killed_us: told.kill.map(|it| it.at_us),
+        });
+        Ok(Report {
+            is_sabotaged: self.sabotage.is_some(),
+            n_devices: told.devices.len() as u64,
+            balance,
+            figures: told.figures,
+            held,
+            kill: told.kill,
+            is_settled: told.is_settled,
+            first_push: told.first_push,
+            took: screen.elapsed(),
+            warnings,
+        })
     }
 }

@@ -23,12 +23,19 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     for (s, source) in config.source.iter().enumerate() {
         let mut found = source_problems(source);
         if !names.insert(source.name.as_str()) {
-            found.push(Problem::new("name", format!("`{}` is used twice", source.name)));
+            found.push(Problem::new(
+                "name",
+                format!("`{}` is used twice", source.name),
+            ));
         }
         let prefix = format!("source[{s}]");
         problems.extend(found.into_iter().map(|it| it.under(&prefix)));
     }
-    let has_contact = config.fetcher.contact.as_ref().is_some_and(|it| !it.trim().is_empty());
+    let has_contact = config
+        .fetcher
+        .contact
+        .as_ref()
+        .is_some_and(|it| !it.trim().is_empty());
     let is_outward = config
         .source
         .iter()
@@ -41,8 +48,16 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
             "is missing: publishers want to reach whoever polls them; write a mail address or a page",
         ));
     }
-    if config.fetcher.contact.as_ref().is_some_and(|it| !it.chars().all(|it| (' '..='~').contains(&it))) {
-        problems.push(Problem::new("fetcher.contact", "has characters that no header may have"));
+    if config
+        .fetcher
+        .contact
+        .as_ref()
+        .is_some_and(|it| !it.chars().all(|it| (' '..='~').contains(&it)))
+    {
+        problems.push(Problem::new(
+            "fetcher.contact",
+            "has characters that no header may have",
+        ));
     }
     problems
 }
@@ -78,16 +93,25 @@ fn source_problems(source: &SourceConfig) -> Vec<Problem> {
     }
     if source.fresh_for.0.is_zero() || source.fresh_for.0 > MAX_FRESH_FOR {
         let most = Period(MAX_FRESH_FOR);
-        add("fresh_for", format!("must be more than 0s and at most {most}: EVENTS remembers 7 days"));
+        add(
+            "fresh_for",
+            format!("must be more than 0s and at most {most}: EVENTS remembers 7 days"),
+        );
     }
     if source.expires_in.0.is_zero() || source.expires_in.0 > MAX_EXPIRES_IN {
-        add("expires_in", "must be more than 0s and at most 24h".to_owned());
+        add(
+            "expires_in",
+            "must be more than 0s and at most 24h".to_owned(),
+        );
     }
     if source.limits.items == 0 || source.limits.in_flight == 0 {
         add("limits", "must be 1 or more".to_owned());
     }
     if source.input.is_empty() {
-        add("input", "needs one or more `[[source.input]]` tables".to_owned());
+        add(
+            "input",
+            "needs one or more `[[source.input]]` tables".to_owned(),
+        );
     }
     for (n, input) in source.input.iter().enumerate() {
         let found = match input {
@@ -100,23 +124,33 @@ fn source_problems(source: &SourceConfig) -> Vec<Problem> {
     problems
 }
 
-fn address_problems(key: &str, text: &str, schemes: [&str; 2], is_private_allowed: bool) -> Vec<Problem> {
+fn address_problems(
+    key: &str,
+    text: &str,
+    schemes: [&str; 2],
+    is_private_allowed: bool,
+) -> Vec<Problem> {
     let url = match address(text) {
         Ok(url) if schemes.contains(&url.scheme()) && url.has_host() => url,
         Ok(_) | Err(_) => {
-            let message = format!("is no address: write `{}://…` or `{}://…`", schemes[0], schemes[1]);
+            let message = format!(
+                "is no address: write `{}://…` or `{}://…`",
+                schemes[0], schemes[1]
+            );
             return vec![Problem::new(key, message)];
         }
     };
     if is_this_machine(&url) && !is_private_allowed {
-        let message = "is an address of this machine: write `allow_private = true` if that is meant";
+        let message =
+            "is an address of this machine: write `allow_private = true` if that is meant";
         return vec![Problem::new(key, message)];
     }
     Vec::new()
 }
 
 fn http_problems(input: &HttpConfig) -> Vec<Problem> {
-    let mut problems = address_problems("http", &input.http, ["https", "http"], input.allow_private);
+    let mut problems =
+        address_problems("http", &input.http, ["https", "http"], input.allow_private);
     let is_here = address(&input.http).is_ok_and(|it| is_this_machine(&it));
     let least = if is_here { MIN_EVERY_HERE } else { MIN_EVERY };
     if input.every.0 < least {
@@ -136,8 +170,12 @@ fn http_problems(input: &HttpConfig) -> Vec<Problem> {
 }
 
 fn socket_problems(input: &SocketConfig) -> Vec<Problem> {
-    let mut problems =
-        address_problems("websocket", &input.websocket, ["wss", "ws"], input.allow_private);
+    let mut problems = address_problems(
+        "websocket",
+        &input.websocket,
+        ["wss", "ws"],
+        input.allow_private,
+    );
     for (key, is_zero) in [
         ("ping_every", input.ping_every.0.is_zero()),
         ("stale_after", input.stale_after.0.is_zero()),
@@ -155,7 +193,9 @@ fn header_problems(input: &InputConfig) -> Vec<Problem> {
     headers
         .filter(|(name, value)| {
             http::HeaderName::try_from(name.as_str()).is_err()
-                || value.text().is_some_and(|it| http::HeaderValue::from_str(it).is_err())
+                || value
+                    .text()
+                    .is_some_and(|it| http::HeaderValue::from_str(it).is_err())
         })
         .map(|(name, _)| Problem::new(format!("headers.{name}"), "is no header"))
         .collect()

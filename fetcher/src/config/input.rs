@@ -126,7 +126,9 @@ const MAX_FRAME: usize = 2 * 1024 * 1024;
 
 fn refuse(kind: &str, keys: &[(&str, bool)]) -> Result<(), String> {
     match keys.iter().find(|(_, is_given)| *is_given) {
-        Some((key, _)) => Err(format!("`{key}` does not belong to an input of kind `{kind}`")),
+        Some((key, _)) => Err(format!(
+            "`{key}` does not belong to an input of kind `{kind}`"
+        )),
         None => Ok(()),
     }
 }
@@ -224,7 +226,9 @@ impl InputConfig {
             Self::Http(it) => (&mut it.headers, None),
             Self::WebSocket(it) => (&mut it.headers, Some(&mut it.subscribe)),
         };
-        let headers = headers.iter_mut().map(|(name, it)| (format!("headers.{name}"), it));
+        let headers = headers
+            .iter_mut()
+            .map(|(name, it)| (format!("headers.{name}"), it));
         let frames = frames.into_iter().flatten().enumerate();
         headers
             .chain(frames.map(|(n, it)| (format!("subscribe[{n}]"), it)))

@@ -76,8 +76,13 @@ impl fmt::Display for Period {
         if rest == 0 {
             return f.write_str("0s");
         }
-        for (unit, ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
-        {
+        for (unit, ms) in [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1000),
+            ("ms", 1),
+        ] {
             if rest >= ms {
                 write!(f, "{}{unit}", rest / ms)?;
                 rest %= ms;
@@ -89,7 +94,9 @@ impl fmt::Display for Period {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -120,7 +127,10 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<u64>) {
-        assert_eq!(text.parse().ok(), expected.map(|ms| Period(Duration::from_millis(ms))));
+        assert_eq!(
+            text.parse().ok(),
+            expected.map(|ms| Period(Duration::from_millis(ms)))
+        );
     }
 
     #[test]
@@ -130,7 +140,15 @@ mod tests {
         check("1h 30m", Some(5_400_000));
         check("250ms", Some(250));
         check("7d", Some(604_800_000));
-        for text in ["", "60", "s", "-1s", "1.5h", "1 hour", "99999999999999999999s"] {
+        for text in [
+            "",
+            "60",
+            "s",
+            "-1s",
+            "1.5h",
+            "1 hour",
+            "99999999999999999999s",
+        ] {
             check(text, None);
         }
     }

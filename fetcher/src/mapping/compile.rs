@@ -66,7 +66,12 @@ impl Compiler {
                 (ignore, sequence)
             }
         };
-        InputMapping { items, reshape, ignore, sequence }
+        InputMapping {
+            items,
+            reshape,
+            ignore,
+            sequence,
+        }
     }
 
     fn level(&mut self, level: &LevelConfig) -> LevelMapping {
@@ -92,13 +97,17 @@ impl Compiler {
             }
             LevelConfig::Fields(fields) => {
                 if fields.fields.is_empty() || fields.at_most == 0 {
-                    let problem =
-                        Problem::new("level.fields", "needs one or more templates, `at_most` 1 or more");
+                    let problem = Problem::new(
+                        "level.fields",
+                        "needs one or more templates, `at_most` 1 or more",
+                    );
                     self.problems.push(problem);
                 }
                 let slots = fields.fields.iter().enumerate();
                 LevelMapping {
-                    policy: LevelPolicy::Fields { at_most: fields.at_most },
+                    policy: LevelPolicy::Fields {
+                        at_most: fields.at_most,
+                    },
                     number: None,
                     fields: slots
                         .filter_map(|(n, it)| self.template(&format!("level.fields[{n}]"), it))
@@ -115,7 +124,10 @@ impl Mapping {
     /// # Errors
     /// Every problem, with keys below the source's table.
     pub fn compile(source: &SourceConfig) -> Result<Self, Vec<Problem>> {
-        let mut compiler = Compiler { templates: Templates::new(), problems: Vec::new() };
+        let mut compiler = Compiler {
+            templates: Templates::new(),
+            problems: Vec::new(),
+        };
         let c = &mut compiler;
         let inputs = source.input.iter().enumerate();
         let inputs = inputs.map(|(n, it)| c.input(n, it)).collect();
@@ -133,7 +145,8 @@ impl Mapping {
             .filter_map(|(n, it)| c.template(&format!("topics[{n}]"), it))
             .collect();
         if source.topics.is_empty() {
-            c.problems.push(Problem::new("topics", "needs one or more templates"));
+            c.problems
+                .push(Problem::new("topics", "needs one or more templates"));
         }
         let data = source.data.iter();
         let data = data

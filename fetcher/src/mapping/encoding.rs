@@ -12,7 +12,10 @@ pub(super) fn to_text(bytes: &[u8]) -> String {
     let text = decode(bytes);
     let text = text.trim_start_matches('\u{feff}');
     let start = text.trim_start();
-    match start.strip_prefix("<?xml").and_then(|it| it.split_once("?>")) {
+    match start
+        .strip_prefix("<?xml")
+        .and_then(|it| it.split_once("?>"))
+    {
         Some((_, after)) => after.to_owned(),
         None => text.to_owned(),
     }
@@ -39,7 +42,11 @@ fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = bytes.get(..bytes.len().min(256))?;
     let head: String = head.iter().map(|it| char::from(*it)).collect();
     let declaration = head.trim_start().strip_prefix("<?xml")?.split_once("?>")?.0;
-    let value = declaration.split_once("encoding")?.1.trim_start().strip_prefix('=')?;
+    let value = declaration
+        .split_once("encoding")?
+        .1
+        .trim_start()
+        .strip_prefix('=')?;
     let label = value.trim_start().split(['"', '\'']).nth(1)?;
     // Whoever can write the declaration in single bytes does not write UTF-16.
     Encoding::for_label(label.trim().as_bytes()).filter(|it| *it != UTF_16LE && *it != UTF_16BE)
@@ -59,7 +66,10 @@ mod tests {
 
     fn wide(text: &str, mark: bool) -> Vec<u8> {
         let mark = if mark { "\u{feff}" } else { "" };
-        format!("{mark}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
+        format!("{mark}{text}")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect()
     }
 
     #[test]
@@ -67,11 +77,26 @@ mod tests {
         let xml = "<?xml version='1.0' encoding='utf-16'?><t>é</t>";
         assert_eq!(to_text(&wide(xml, true)), "<t>é</t>");
         assert_eq!(to_text(&wide(xml, false)), "<t>é</t>");
-        assert_eq!(to_text(b"<?xml version=\"1.0\" encoding=\"iso-8859-1\"?><t>\xe9</t>"), "<t>é</t>");
-        assert_eq!(to_text("\u{feff}<?xml version='1.0'?><t>é</t>".as_bytes()), "<t>é</t>");
-        assert_eq!(to_text("<?xml encoding='utf-16'?><t>é</t>".as_bytes()), "<t>é</t>");
-        assert_eq!(to_text("<?xml encoding='nonsense'?><t>é</t>".as_bytes()), "<t>é</t>");
-        let wider: Vec<u8> = "\u{feff}<t>é</t>".chars().flat_map(|it| u32::from(it).to_be_bytes()).collect();
+        assert_eq!(
+            to_text(b"<?xml version=\"1.0\" encoding=\"iso-8859-1\"?><t>\xe9</t>"),
+            "<t>é</t>"
+        );
+        assert_eq!(
+            to_text("\u{feff}<?xml version='1.0'?><t>é</t>".as_bytes()),
+            "<t>é</t>"
+        );
+        assert_eq!(
+            to_text("<?xml encoding='utf-16'?><t>é</t>".as_bytes()),
+            "<t>é</t>"
+        );
+        assert_eq!(
+            to_text("<?xml encoding='nonsense'?><t>é</t>".as_bytes()),
+            "<t>é</t>"
+        );
+        let wider: Vec<u8> = "\u{feff}<t>é</t>"
+            .chars()
+            .flat_map(|it| u32::from(it).to_be_bytes())
+            .collect();
         assert_eq!(to_text(&wider), "<t>é</t>");
     }
 

@@ -4,6 +4,7 @@
 //! `time` (the first of the two that is there), `authors` and `categories`. What a feed does not
 //! say is `null`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use feed_rs::model::{Entry, Feed};
@@ -33,9 +34,10 @@ pub(crate) fn read_feed(bytes: &[u8]) -> Result<ReadFeed, DocumentError> {
             let title = title.as_ref().map(|it| it.content.as_str());
             match (links.first(), title) {
                 (None, None) => String::new(),
-                (link, title) => {
-                    hash(&[link.map_or("", |it| it.href.as_str()), title.unwrap_or_default()])
-                }
+                (link, title) => hash(&[
+                    link.map_or("", |it| it.href.as_str()),
+                    title.unwrap_or_default(),
+                ]),
             }
         })
         .sanitize_content(false)
@@ -64,7 +66,11 @@ fn item(entry: &Entry) -> Value {
         .map(|it| it.href.as_str());
     let published = entry.published.map(|it| it.to_rfc3339());
     let updated = entry.updated.map(|it| it.to_rfc3339());
-    let authors: Vec<&str> = entry.authors.iter().filter_map(|it| it.name.as_deref()).collect();
+    let authors: Vec<&str> = entry
+        .authors
+        .iter()
+        .filter_map(|it| it.name.as_deref())
+        .collect();
     let categories: Vec<&str> = entry.categories.iter().map(|it| it.term.as_str()).collect();
     let id = match entry.id.as_str() {
         "" => hash(&[summary.unwrap_or_default(), content.unwrap_or_default()]),
@@ -92,7 +98,13 @@ fn hash(parts: &[&str]) -> String {
         hasher.update(part.as_bytes());
     }
     let digest = hasher.finalize();
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(16)
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// True when the XML ends with an end tag, comments and white space aside. The parser forgives a
@@ -103,13 +115,22 @@ fn is_complete(text: &str) -> bool {
         return true; // JSON Feed; serde has seen its end.
     }
     while text.ends_with("-->") {
-        text = text.rsplit_once("<!--").map_or("", |(before, _)| before).trim_end();
+        text = text
+            .rsplit_once("<!--")
+            .map_or("", |(before, _)| before)
+            .trim_end();
     }
-    let Some(name) = text.rsplit_once("</").and_then(|(_, it)| it.strip_suffix('>')) else {
+    let Some(name) = text
+        .rsplit_once("</")
+        .and_then(|(_, it)| it.strip_suffix('>'))
+    else {
         return false;
     };
     let name = name.trim();
-    matches!(name.rsplit(':').next(), Some("feed" | "rss" | "RDF" | "entry"))
+    matches!(
+        name.rsplit(':').next(),
+        Some("feed" | "rss" | "RDF" | "entry")
+    )
 }
 
 #[cfg(test)]
@@ -152,10 +173,13 @@ mod tests {
         let rss = r#"<rss version="2.0"><channel><title>t</title><ttl>30</ttl>
             <item><description>same words</description></item>
             <item><description>other words</description></item></channel></rss>"#;
-        let (one, two) = (read_feed(rss.as_bytes()).unwrap(), read_feed(rss.as_bytes()).unwrap());
+        let (one, two) = (
+            read_feed(rss.as_bytes()).unwrap(),
+            read_feed(rss.as_bytes()).unwrap(),
+        );
         assert_eq!(one.items, two.items);
         assert_ne!(one.items[0]["id"], one.items[1]["id"]);
-        assert_eq!(one.ttl, Some(Duration::from_secs(1800)));
+        assert_eq!(one.ttl, Some(Duration::from_mins(30)));
     }
 
     proptest::proptest! {

@@ -11,7 +11,9 @@ pub(crate) fn add_all(environment: &mut Environment<'static>) {
     environment.add_filter("from_ms", |it: Value| from_unix(&it, 1.0));
     environment.add_filter("from_s", |it: Value| from_unix(&it, 1000.0));
     environment.add_filter("date", date);
-    environment.add_filter("plain", |it: Value| Ok::<_, Error>(text::plain(&words(&it)?)));
+    environment.add_filter("plain", |it: Value| {
+        Ok::<_, Error>(text::plain(&words(&it)?))
+    });
     environment.add_filter("slug", |it: Value| Ok::<_, Error>(text::slug(&words(&it)?)));
     environment.add_filter("cut", |it: Value, n: usize| {
         Ok::<_, Error>(text::cut(&words(&it)?, n))
@@ -23,7 +25,11 @@ fn words(value: &Value) -> Result<String, Error> {
     if value.is_undefined() {
         return Err(Error::from(ErrorKind::UndefinedError));
     }
-    Ok(if value.is_none() { String::new() } else { value.to_string() })
+    Ok(if value.is_none() {
+        String::new()
+    } else {
+        value.to_string()
+    })
 }
 
 fn invalid(message: &'static str) -> Error {
@@ -44,7 +50,10 @@ fn from_unix(value: &Value, unit_ms: f64) -> Result<Value, Error> {
     if !ms.is_finite() || ms.abs() > 253_402_207_200_000.0 {
         return Err(invalid("is no Unix time of this era"));
     }
-    #[expect(clippy::cast_possible_truncation, reason = "bounded above, and already rounded")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "bounded above, and already rounded"
+    )]
     let time = Timestamp::from_millisecond(ms as i64).map_err(|_| invalid("is no Unix time"))?;
     Ok(Value::from(time.to_string()))
 }

@@ -40,7 +40,11 @@ impl Mapping {
         match self.observation(input, item, &mut id) {
             Ok(Some(observation)) => observed.observations.push(observation),
             Ok(None) => observed.n_left_out += 1,
-            Err((reason, detail)) => observed.rejects.push(Reject { item: id, reason, detail }),
+            Err((reason, detail)) => observed.rejects.push(Reject {
+                item: id,
+                reason,
+                detail,
+            }),
         }
     }
 
@@ -73,8 +77,15 @@ impl Mapping {
         let level = self.level(&context)?;
         let topics = self.topics(&context)?;
         let urgency = self.urgency(&context)?;
-        let content = self.content(&context)?;
-        Ok(Some(Observation { item, level, occurred_at, topics, urgency, content }))
+        let shown = self.content(&context)?;
+        Ok(Some(Observation {
+            item,
+            level,
+            occurred_at,
+            topics,
+            urgency,
+            content: shown,
+        }))
     }
 
     fn item_id(&self, context: &Value) -> Result<String, Refusal> {
@@ -99,7 +110,9 @@ impl Mapping {
             .value(slot, context)
             .map_err(because(Reason::Time, "time"))?;
         if value.kind() == ValueKind::Number {
-            return Err(refuse("is a number: write `| from_ms` or `| from_s` after it"));
+            return Err(refuse(
+                "is a number: write `| from_ms` or `| from_s` after it",
+            ));
         }
         let text = value.as_str().ok_or_else(|| refuse("is not there"))?;
         let time = parse_time(text).ok_or_else(|| refuse("is no time that can be read"))?;
@@ -139,7 +152,11 @@ impl Mapping {
             Some(text) => text.parse().map_err(|_| refusal())?,
             None => f64::try_from(value.clone()).map_err(|_| refusal())?,
         };
-        if f64::is_finite(number) { Ok(Some(number)) } else { Err(refusal()) }
+        if f64::is_finite(number) {
+            Ok(Some(number))
+        } else {
+            Err(refusal())
+        }
     }
 
     fn topics(&self, context: &Value) -> Result<Vec<Topic>, Refusal> {
@@ -173,7 +190,10 @@ impl Mapping {
                 }
                 ValueKind::None => {}
                 ValueKind::Number => take(&value.to_string())?,
-                _ => return Err(refuse("one is not there".to_owned())),
+                // Also kinds that the library may add.
+                ValueKind::Undefined | _ => {
+                    return Err(refuse("one is not there".to_owned()));
+                }
             }
         }
         match topics.len() {
@@ -184,10 +204,16 @@ impl Mapping {
     }
 
     fn urgency(&self, context: &Value) -> Result<Urgency, Refusal> {
-        match self.field("priority", self.texts.priority.as_ref(), context)?.as_deref() {
+        match self
+            .field("priority", self.texts.priority.as_ref(), context)?
+            .as_deref()
+        {
             None | Some("urgent") => Ok(Urgency::Urgent),
             Some("bulk") => Ok(Urgency::Bulk),
-            Some(_) => Err((Reason::Field, "priority: is neither `urgent` nor `bulk`".to_owned())),
+            Some(_) => Err((
+                Reason::Field,
+                "priority: is neither `urgent` nor `bulk`".to_owned(),
+            )),
         }
     }
 
@@ -214,7 +240,7 @@ impl Mapping {
             .ok_or_else(|| (Reason::Title, "title: is empty".to_owned()))?;
         let texts = &self.texts;
         let body = self.field("body", texts.body.as_ref(), context)?;
-        let content = Content {
+        let shown = Content {
             title: text::cut(&title, MAX_TITLE),
             body: body.map(|it| text::cut(&it, MAX_BODY)),
             url: self.field("url", texts.url.as_ref(), context)?,
@@ -226,17 +252,17 @@ impl Mapping {
             overrides: self.overrides.clone(),
             ..Content::default()
         };
-        let n_bytes = serde_json::to_vec(&content).map_or(usize::MAX, |it| it.len());
+        let n_bytes = serde_json::to_vec(&shown).map_or(usize::MAX, |it| it.len());
         if n_bytes > MAX_CONTENT {
-            return Err((Reason::Size, format!("the content has more than {MAX_CONTENT} bytes")));
+            return Err((
+                Reason::Size,
+                format!("the content has more than {MAX_CONTENT} bytes"),
+            ));
         }
-        Ok(content)
+        Ok(shown)
     }
 
-    fn data(
-        &self,
-        context: &Value,
-    ) -> Result<serde_json::Map<String, serde_json::Value>, Refusal> {
+    fn data(&self, context: &Value) -> Result<serde_json::Map<String, serde_json::Value>, Refusal> {
         let mut data = serde_json::Map::new();
         for (key, slot) in &self.data {
             let refuse = |why: String| (Reason::Field, format!("data.{key}: {why}"));

@@ -26,7 +26,11 @@ impl Items {
             .strip_suffix("[*]")
             .or_else(|| text.strip_suffix(".*"))
             .and_then(|it| JsonPath::parse(it).ok());
-        Ok(Self { path, list, text: text.to_owned() })
+        Ok(Self {
+            path,
+            list,
+            text: text.to_owned(),
+        })
     }
 
     /// The items of a document.
@@ -45,7 +49,9 @@ impl Items {
                 .any(|it| it.is_array() || it.is_object())
         });
         if !has_list {
-            return Err(DocumentError::NoList { path: self.text.clone() });
+            return Err(DocumentError::NoList {
+                path: self.text.clone(),
+            });
         }
         let items = self.path.query(document).all();
         bounded(items.len(), limit)?;
@@ -71,8 +77,15 @@ mod tests {
     fn a_list_may_be_empty_and_may_not_be_missing() {
         let items = Items::compile("$.features[*]").unwrap();
         assert_eq!(items.select(&json!({"features": []}), 9).unwrap().len(), 0);
-        assert_eq!(items.select(&json!({"features": [1, 2]}), 9).unwrap().len(), 2);
-        for document in [json!({"error": "later"}), json!({"features": null}), json!([])] {
+        assert_eq!(
+            items.select(&json!({"features": [1, 2]}), 9).unwrap().len(),
+            2
+        );
+        for document in [
+            json!({"error": "later"}),
+            json!({"features": null}),
+            json!([]),
+        ] {
             let error = items.select(&document, 9).unwrap_err();
             assert!(matches!(error, DocumentError::NoList { .. }), "{document}");
         }
@@ -83,7 +96,10 @@ mod tests {
         let items = Items::compile("$[*]").unwrap();
         assert!(matches!(
             items.select(&json!([1, 2, 3]), 2),
-            Err(DocumentError::TooMany { n_items: 3, limit: 2 })
+            Err(DocumentError::TooMany {
+                n_items: 3,
+                limit: 2
+            })
         ));
     }
 }

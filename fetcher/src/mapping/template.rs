@@ -45,15 +45,16 @@ impl Templates {
 
     /// Compiles a template. One that is a single `{{ … }}` keeps the type of its value.
     pub(crate) fn add(&mut self, name: &str, source: &str) -> Result<Slot, TemplateError> {
-        match single_expression(source) {
-            Some(expression) => self.add_expression(name, expression),
-            None => {
-                self.environment
-                    .add_template_owned(name.to_owned(), source.to_owned())
-                    .map_err(|error| fault(&error))?;
-                Ok(Slot { name: name.to_owned(), is_expression: false })
-            }
+        if let Some(expression) = single_expression(source) {
+            return self.add_expression(name, expression);
         }
+        self.environment
+            .add_template_owned(name.to_owned(), source.to_owned())
+            .map_err(|error| fault(&error))?;
+        Ok(Slot {
+            name: name.to_owned(),
+            is_expression: false,
+        })
     }
 
     /// Compiles an expression, written without braces.
@@ -66,9 +67,15 @@ impl Templates {
             .compile_expression_owned(expression.to_owned())
             .map_err(|error| fault(&error))?;
         self.environment
-            .add_template_owned(name.to_owned(), format!("{{% set value = ({expression}) %}}"))
+            .add_template_owned(
+                name.to_owned(),
+                format!("{{% set value = ({expression}) %}}"),
+            )
             .map_err(|error| fault(&error))?;
-        Ok(Slot { name: name.to_owned(), is_expression: true })
+        Ok(Slot {
+            name: name.to_owned(),
+            is_expression: true,
+        })
     }
 
     /// The value of a template; undefined where its single expression is.
@@ -88,7 +95,11 @@ impl Templates {
     }
 
     /// The text of a template, trimmed; `None` where it is empty or nothing.
-    pub(crate) fn text(&self, slot: &Slot, context: &Value) -> Result<Option<String>, TemplateError> {
+    pub(crate) fn text(
+        &self,
+        slot: &Slot,
+        context: &Value,
+    ) -> Result<Option<String>, TemplateError> {
         let value = self.value(slot, context)?;
         if value.is_undefined() {
             return Err(TemplateError("the value is not there".to_owned()));
@@ -144,7 +155,10 @@ mod tests {
     fn a_single_expression_keeps_its_type() {
         assert_eq!(evaluate("{{ item.mag }}"), Ok(Value::from(4.5)));
         assert_eq!(evaluate("M {{ item.mag }}"), Ok(Value::from("M 4.5")));
-        assert_eq!(evaluate("{{ item.mag }}{{ item.mag }}"), Ok(Value::from("4.54.5")));
+        assert_eq!(
+            evaluate("{{ item.mag }}{{ item.mag }}"),
+            Ok(Value::from("4.54.5"))
+        );
         assert_eq!(evaluate("[{{ item.none }}]"), Ok(Value::from("[]")));
     }
 
@@ -157,7 +171,10 @@ mod tests {
 
     #[test]
     fn filters_read_times_and_keys() {
-        assert_eq!(evaluate("{{ item.ms | from_ms }}"), Ok(Value::from("2025-05-04T13:40:18.11Z")));
+        assert_eq!(
+            evaluate("{{ item.ms | from_ms }}"),
+            Ok(Value::from("2025-05-04T13:40:18.11Z"))
+        );
         assert_eq!(
             evaluate("{{ (item.vtec[0] | split('.'))[2:6] | join('.') }}"),
             Ok(Value::from("KEKA.SC.Y.0132"))
@@ -167,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_template_that_never_ends_runs_out_of_fuel() {
-        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+        let endless =
+            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
         assert!(evaluate(endless).unwrap_err().to_string().contains("fuel"));
     }
 

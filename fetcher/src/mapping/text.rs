@@ -8,16 +8,13 @@ pub(crate) fn plain(html: &str) -> String {
     while let Some(at) = rest.find('<') {
         let (text, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
         words.push_str(text);
-        rest = match after_tag(tail) {
-            Some(after) => {
-                words.push(' ');
-                after
-            }
+        rest = if let Some(after) = after_tag(tail) {
+            words.push(' ');
+            after
+        } else {
             // A lone `<` is text.
-            None => {
-                words.push('<');
-                tail.get(1..).unwrap_or_default()
-            }
+            words.push('<');
+            tail.get(1..).unwrap_or_default()
         };
     }
     words.push_str(rest);
@@ -58,15 +55,12 @@ fn entities(text: &str) -> String {
             .split_once(';')
             .filter(|(name, _)| name.len() <= 8)
             .and_then(|(name, tail)| Some((entity(name)?, tail)));
-        match entity {
-            Some((character, tail)) => {
-                out.push(character);
-                rest = tail;
-            }
-            None => {
-                out.push('&');
-                rest = after;
-            }
+        if let Some((character, tail)) = entity {
+            out.push(character);
+            rest = tail;
+        } else {
+            out.push('&');
+            rest = after;
         }
     }
     out.push_str(rest);
@@ -125,7 +119,11 @@ pub(crate) fn slug(text: &str) -> String {
         }
     }
     let out = out.trim_end_matches('-');
-    if out.is_empty() { "_".to_owned() } else { out.to_owned() }
+    if out.is_empty() {
+        "_".to_owned()
+    } else {
+        out.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +134,10 @@ mod tests {
 
     #[test]
     fn markup_goes_and_words_stay() {
-        assert_eq!(plain("<p>Hello&nbsp;<b>you</b> &amp; me</p>"), "Hello you & me");
+        assert_eq!(
+            plain("<p>Hello&nbsp;<b>you</b> &amp; me</p>"),
+            "Hello you & me"
+        );
         assert_eq!(plain("a<script>alert('<b>')</script>b"), "a b");
         assert_eq!(plain("1 < 2 &#38; &#x33; &unknown;"), "1 < 2 & 3 &unknown;");
         assert_eq!(plain("<!-- <b>no</b> -->yes"), "yes");

@@ -20,12 +20,12 @@ pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     }
     let civil = text
         .parse::<DateTime>()
-        .or_else(|_| text.parse::<Date>().map(|it| it.to_datetime(jiff::civil::Time::midnight())))
+        .or_else(|_| {
+            text.parse::<Date>()
+                .map(|it| it.to_datetime(jiff::civil::Time::midnight()))
+        })
         .ok()?;
-    civil
-        .to_zoned(TimeZone::UTC)
-        .ok()
-        .map(|it| it.timestamp())
+    civil.to_zoned(TimeZone::UTC).ok().map(|it| it.timestamp())
 }
 
 #[cfg(test)]
@@ -44,11 +44,20 @@ mod tests {
     fn the_usual_forms_are_read() {
         check("2024-12-08T22:46:06+00:00", Some("2024-12-08T22:46:06Z"));
         check("2024-01-08T13:48:00-06:00", Some("2024-01-08T19:48:00Z"));
-        check("Tue, 19 Jul 2022 04:39:19 GMT", Some("2022-07-19T04:39:19Z"));
-        check("Tue, 19 Jul 2022 04:39:19 EST", Some("2022-07-19T09:39:19Z"));
+        check(
+            "Tue, 19 Jul 2022 04:39:19 GMT",
+            Some("2022-07-19T04:39:19Z"),
+        );
+        check(
+            "Tue, 19 Jul 2022 04:39:19 EST",
+            Some("2022-07-19T09:39:19Z"),
+        );
         check("2025-06-05", Some("2025-06-05T00:00:00Z"));
         check("2021-04-17 16:51:02", Some("2021-04-17T16:51:02Z"));
-        check(" 2021-04-17T16:43:37.089723Z ", Some("2021-04-17T16:43:37.089723Z"));
+        check(
+            " 2021-04-17T16:43:37.089723Z ",
+            Some("2021-04-17T16:43:37.089723Z"),
+        );
     }
 
     #[test]

@@ -80,7 +80,11 @@ impl Pump {
                 .and_then(|it| Cursor::decode(&it.value, &config))
                 .unwrap_or_else(|| Cursor::start(&config));
             let http = Http::new(input, &self.agent, cursor).map_err(PumpError::Input)?;
-            polled.push(Polled { n, http, seen: None });
+            polled.push(Polled {
+                n,
+                http,
+                seen: None,
+            });
         }
         Ok(polled)
     }
@@ -129,7 +133,10 @@ impl Pump {
             .flat_map(|it| &it.observations)
             .filter_map(|it| Some((it.item.as_str(), it.level.as_ref()?)));
         let mine = Baseline::of(items, clock::now());
-        let created = self.broker.control_create(key, Bytes::from(mine.encode()?)).await?;
+        let created = self
+            .broker
+            .control_create(key, Bytes::from(mine.encode()?))
+            .await?;
         let (baseline, is_mine) = match created {
             Created::Mine(_) => (mine, true),
             Created::Theirs(record) => (Baseline::decode(&record.value)?, false),

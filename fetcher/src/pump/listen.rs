@@ -11,7 +11,7 @@ use super::PumpError;
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::cursor;
-use crate::intake::{Intake, NotStored, ReadError, read_documents};
+use crate::intake::{Intake, Judged, NotStored, ReadError, read_documents};
 use crate::mapping::{Mapping, Observed, Tracker};
 use crate::metric::{PollResult, SourceMetrics};
 use crate::source::{Batch, CatchUp, Payload, Settled, Source, SourceError};
@@ -63,9 +63,11 @@ impl Listener {
             let batch = match next {
                 Ok(batch) => batch,
                 Err(error) => {
-                    let result = match &error {
-                        SourceError::Throttled { .. } => PollResult::Throttled,
-                        _ => PollResult::Error,
+                    let is_throttled = matches!(error, SourceError::Throttled { .. });
+                    let result = if is_throttled {
+                        PollResult::Throttled
+                    } else {
+                        PollResult::Error
                     };
                     self.failed(result, &error, &mut n_failures);
                     continue;
@@ -146,12 +148,15 @@ impl Listener {
     /// Judges and publishes a batch, then lets the source advance.
     async fn take_in<S: Source>(&self, source: &mut S, observed: Observed) -> Go {
         let ttl = observed.ttl;
-        let mut events = self.intake.judge(observed, clock::now());
+        let Judged {
+            mut events,
+            is_lasting,
+        } = self.intake.judge(observed, clock::now());
         if self.store(&mut events).await == Go::Stop {
             return Go::Stop;
         }
         self.metrics.succeeded(clock::now());
-        if let Some(cursor) = source.settle(Settled::Stored { ttl }) {
+        if let Some(cursor) = source.settle(Settled::Stored { ttl, is_lasting }) {
             let key = cursor::key(&self.name, self.input);
             let stored = tokio::select! {
                 stored = self.broker.control_put(&key, Bytes::from(cursor.encode())) => stored,

@@ -74,7 +74,10 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(allow_private: bool) -> Self {
-        Self { allow_private, ours: Arc::default() }
+        Self {
+            allow_private,
+            ours: Arc::default(),
+        }
     }
 
     /// Admits a URL, or says why not. A name is only checked when it is resolved, so that it
@@ -91,7 +94,9 @@ impl Guard {
             Host::Ipv6(it) => is_private_v6(*it),
         };
         if is_refused && !self.allow_private {
-            return Err(SourceError::Private { host: host.to_string() });
+            return Err(SourceError::Private {
+                host: host.to_string(),
+            });
         }
         Ok(())
     }
@@ -108,11 +113,16 @@ impl Guard {
         };
         let found = tokio::net::lookup_host((host, port))
             .await
-            .map_err(|cause| SourceError::Connect { host: host.to_owned(), cause })?;
+            .map_err(|cause| SourceError::Connect {
+                host: host.to_owned(),
+                cause,
+            })?;
         let is_open = self.allow_private || !is_ours;
         let usable: Vec<SocketAddr> = found.filter(|it| is_open || !is_private(it.ip())).collect();
         if usable.is_empty() {
-            return Err(SourceError::Private { host: host.to_owned() });
+            return Err(SourceError::Private {
+                host: host.to_owned(),
+            });
         }
         Ok(usable)
     }
@@ -139,13 +149,31 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_public_internet_are_public() {
-        for address in ["93.184.215.14", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d70e"] {
+        for address in [
+            "93.184.215.14",
+            "2606:2800:220:1:248:1893:25c8:1946",
+            "64:ff9b::5db8:d70e",
+        ] {
             check(address, false);
         }
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-            "0.0.0.0", "255.255.255.255", "224.0.0.1", "198.18.0.1", "::1", "::", "fe80::1",
-            "fd00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "ff02::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "ff02::1",
         ] {
             check(address, true);
         }
@@ -153,9 +181,19 @@ mod tests {
 
     #[test]
     fn a_literal_private_address_is_refused_unless_it_is_meant() {
-        for text in ["http://169.254.169.254/latest", "http://[::1]/", "http://localhost:8080/"] {
+        for text in [
+            "http://169.254.169.254/latest",
+            "http://[::1]/",
+            "http://localhost:8080/",
+        ] {
             let url = Url::parse(text).unwrap();
-            assert!(matches!(Guard::new(false).admit(&url), Err(SourceError::Private { .. })), "{text}");
+            assert!(
+                matches!(
+                    Guard::new(false).admit(&url),
+                    Err(SourceError::Private { .. })
+                ),
+                "{text}"
+            );
             assert!(Guard::new(true).admit(&url).is_ok());
         }
     }

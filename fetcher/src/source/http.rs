@@ -22,9 +22,9 @@ use crate::cursor::{Cursor, Page};
 use client::{Exchange, Failure};
 
 /// A publisher that took its feed away is asked again once a day.
-const GONE_PAUSE: Duration = Duration::from_secs(24 * 3600);
+const GONE_PAUSE: Duration = Duration::from_hours(24);
 /// Longest pause between polls that fail.
-const MAX_BACKOFF: Duration = Duration::from_secs(900);
+const MAX_BACKOFF: Duration = Duration::from_mins(15);
 /// Shortest time between a poll and a catch-up.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(500);
 
@@ -40,8 +40,7 @@ impl CatchUp {
     }
 }
 
-/// A polled input.
-#[derive(Debug)]
+/// A polled input. Its `Debug` shows no address, whose query may hold a key.
 pub struct Http {
     input: HttpConfig,
     exchange: Exchange,
@@ -55,6 +54,14 @@ pub struct Http {
     /// Before this the publisher does not want to be asked, not even for a catch-up.
     not_before: Instant,
     lower_bound: Option<Duration>,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http")
+            .field("due", &self.due)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What one poll brought.
@@ -109,7 +116,7 @@ impl Http {
         // On the first run a day is asked for: what is older is no news by default.
         let back = match self.cursor.polled_at {
             Some(_) => self.input.overlap.0,
-            None => Duration::from_secs(24 * 3600),
+            None => Duration::from_hours(24),
         };
         let since = since.checked_sub(back).unwrap_or(since);
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -135,23 +142,20 @@ impl Http {
                 }
             }
             let mut page = reply.page;
-            let following = match reply.body {
-                Some(body) => {
-                    // Publishers without validators repeat themselves byte by byte.
-                    if is_whole || known.is_none_or(|it| it.hash != page.hash) {
-                        documents.push(body);
-                    }
-                    reply.next
+            let following = if let Some(body) = reply.body {
+                // Publishers without validators repeat themselves byte by byte.
+                if is_whole || known.is_none_or(|it| it.hash != page.hash) {
+                    documents.push(body);
                 }
-                None => {
-                    let known = known.cloned().unwrap_or_default();
-                    page = Page {
-                        etag: page.etag.or(known.etag),
-                        last_modified: page.last_modified.or(known.last_modified),
-                        ..known
-                    };
-                    page.next.as_deref().and_then(|it| Url::parse(it).ok())
-                }
+                reply.next
+            } else {
+                let known = known.cloned().unwrap_or_default();
+                page = Page {
+                    etag: page.etag.or(known.etag),
+                    last_modified: page.last_modified.or(known.last_modified),
+                    ..known
+                };
+                page.next.as_deref().and_then(|it| Url::parse(it).ok())
             };
             pages.insert(key, page);
             // Pages of another origin are another feed, and a page seen twice is a circle.
@@ -167,7 +171,11 @@ impl Http {
             moved_to,
             pages,
         };
-        Ok(Polled { documents, cursor, lower_bound })
+        Ok(Polled {
+            documents,
+            cursor,
+            lower_bound,
+        })
     }
 
     /// A permanent target, where it can stand for the configured address.
@@ -177,9 +185,10 @@ impl Http {
 
     fn failed(&mut self, failure: Failure) -> SourceError {
         let pause = self.backoff.failed();
-        let pause = match failure.error {
-            SourceError::Gone => GONE_PAUSE,
-            _ => pause.max(failure.wait.unwrap_or_default()),
+        let pause = if matches!(failure.error, SourceError::Gone) {
+            GONE_PAUSE
+        } else {
+            pause.max(failure.wait.unwrap_or_default())
         };
         // A permanent move may have been a mistake.
         self.cursor.moved_to = None;
@@ -211,16 +220,20 @@ impl Source for Http {
         } else {
             Payload::Documents(polled.documents)
         };
-        Ok(Batch { payload, is_reopened: false, took: began_at.elapsed() })
+        Ok(Batch {
+            payload,
+            is_reopened: false,
+            took: began_at.elapsed(),
+        })
     }
 
     fn settle(&mut self, settled: Settled) -> Option<Cursor> {
         let pending = self.pending.take();
         match settled {
-            Settled::Stored { ttl } => {
+            Settled::Stored { ttl, is_lasting } => {
                 self.backoff.reset();
                 self.schedule(ttl);
-                let pending = pending?;
+                let pending = pending.filter(|_| is_lasting)?;
                 // The time of the poll alone is only worth storing where it is asked with.
                 let is_news = pending.pages != self.cursor.pages
                     || pending.moved_to != self.cursor.moved_to

@@ -17,9 +17,9 @@ use crate::metric::SourceMetrics;
 use open::{Opener, Stream};
 
 /// A connection that lasted so long begins again with the shortest pause when it breaks.
-const STABLE: Duration = Duration::from_secs(60);
+const STABLE: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// Most frames and bytes of one batch.
 const MAX_FRAMES: usize = 256;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -147,7 +147,10 @@ impl Open {
         patient_until: Instant,
     ) -> Result<Heard, SourceError> {
         let silent_at = (self.last_frame + input.stale_after.0).max(patient_until);
-        let dead_at = self.pong_by.map_or(silent_at, |it| it.max(patient_until)).min(silent_at);
+        let dead_at = self
+            .pong_by
+            .map_or(silent_at, |it| it.max(patient_until))
+            .min(silent_at);
         tokio::select! {
             // What has arrived counts before any deadline.
             biased;
@@ -195,7 +198,15 @@ fn failure_of(error: Error) -> SourceError {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => SourceError::Closed,
         Error::Url(_) => SourceError::Address,
-        error => SourceError::Socket(Box::new(error)),
+        error @ (Error::Io(_)
+        | Error::Tls(_)
+        | Error::Capacity(_)
+        | Error::Protocol(_)
+        | Error::WriteBufferFull(_)
+        | Error::Utf8(_)
+        | Error::AttackAttempt
+        | Error::Http(_)
+        | Error::HttpFormat(_)) => SourceError::Socket(Box::new(error)),
     }
 }
 
@@ -220,7 +231,11 @@ impl Source for WebSocket {
             }
             let is_reopened = std::mem::replace(&mut self.was_open, true);
             let payload = Payload::Frames(Vec::new());
-            return Ok(Batch { payload, is_reopened, took: began_at.elapsed() });
+            return Ok(Batch {
+                payload,
+                is_reopened,
+                took: began_at.elapsed(),
+            });
         }
         match self.frames().await {
             Ok(frames) => Ok(Batch {

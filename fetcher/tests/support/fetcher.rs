@@ -28,9 +28,20 @@ impl Fetcher {
         let (metrics, readiness) = (Metrics::default(), Readiness::new());
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
-        let run = fanfare_fetcher::run(config, broker, metrics.clone(), readiness.clone(), stop.clone());
+        let run = fanfare_fetcher::run(
+            config,
+            broker,
+            metrics.clone(),
+            readiness.clone(),
+            stop.clone(),
+        );
         task.spawn(async move { run.await.unwrap() });
-        Self { metrics, readiness, stop, task }
+        Self {
+            metrics,
+            readiness,
+            stop,
+            task,
+        }
     }
 
     pub fn of(&self, source: &str) -> SourceMetrics {
@@ -48,7 +59,12 @@ impl Fetcher {
 
     pub fn n_items(&self, source: &str) -> u64 {
         let metrics = self.of(source);
-        let results = [ItemResult::Event, ItemResult::Silent, ItemResult::Stale, ItemResult::Rejected];
+        let results = [
+            ItemResult::Event,
+            ItemResult::Silent,
+            ItemResult::Stale,
+            ItemResult::Rejected,
+        ];
         results.map(|it| metrics.n_items(it)).iter().sum()
     }
 
@@ -83,5 +99,9 @@ async fn wait<S: AsyncFnMut() -> Result<(), String>>(
 
 /// `Ok` if `left == right`, else both as text.
 pub fn equal<T: PartialEq + std::fmt::Debug>(what: &str, left: T, right: T) -> Result<(), String> {
-    if left == right { Ok(()) } else { Err(format!("{what}: {left:?}, not {right:?}")) }
+    if left == right {
+        Ok(())
+    } else {
+        Err(format!("{what}: {left:?}, not {right:?}"))
+    }
 }

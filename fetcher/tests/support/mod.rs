@@ -1,6 +1,6 @@
 //! What the tests of this crate share. Each test binary uses its part of it.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![expect(dead_code, reason = "each test binary uses its part")]
 
 pub mod fetcher;
 pub mod server;
@@ -25,7 +25,10 @@ pub fn install_tls() {
 /// A recorded feed, or `None` with a line that says so.
 pub fn recorded(path: &str) -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    #[expect(clippy::disallowed_methods, reason = "the harness reads its own variable")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the harness reads its own variable"
+    )]
     let folder = std::env::var("FANFARE_FEEDS").unwrap_or_else(|_| beside.to_owned());
     let path = PathBuf::from(folder).join(path);
     if !path.exists() {
@@ -40,7 +43,10 @@ pub fn recorded_folder(path: &str) -> Vec<PathBuf> {
     let Some(folder) = recorded(path) else {
         return Vec::new();
     };
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -75,7 +81,12 @@ pub struct Replay {
 impl Replay {
     pub fn new(source: SourceConfig) -> Self {
         let mapping = Arc::new(Mapping::compile(&source).unwrap());
-        Self { source, mapping, baseline: None, stored: HashSet::new() }
+        Self {
+            source,
+            mapping,
+            baseline: None,
+            stored: HashSet::new(),
+        }
     }
 
     pub fn baseline_len(&self) -> usize {
@@ -91,8 +102,13 @@ impl Replay {
     pub fn judge(&mut self, observed: Observed, now: Timestamp) -> usize {
         let items = observed.observations.iter();
         let items = items.filter_map(|it| Some((it.item.as_str(), it.level.as_ref()?)));
-        let baseline = self.baseline.get_or_insert_with(|| Baseline::of(items, now));
-        let policy = Policy { fresh_for: self.source.fresh_for.0, baseline };
+        let baseline = self
+            .baseline
+            .get_or_insert_with(|| Baseline::of(items, now));
+        let policy = Policy {
+            fresh_for: self.source.fresh_for.0,
+            baseline,
+        };
         let before = self.stored.len();
         for seen in &observed.observations {
             if let Decision::Publish(level) = decide(seen, policy, now) {

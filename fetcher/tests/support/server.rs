@@ -55,7 +55,11 @@ impl Server {
                 connections.spawn(async move { serve(stream, script, seen).await.unwrap_or(()) });
             }
         });
-        Self { base, asked, _task: task }
+        Self {
+            base,
+            asked,
+            _task: task,
+        }
     }
 
     pub fn asked(&self) -> Vec<Asked> {

@@ -39,7 +39,12 @@ impl Socket {
                 connections.spawn(serve(stream, to_all.clone(), Arc::clone(&seen)));
             }
         });
-        Self { url, acts, heard, _task: task }
+        Self {
+            url,
+            acts,
+            heard,
+            _task: task,
+        }
     }
 
     /// How many sockets are open.

@@ -150,8 +150,6 @@ async fn streams_above_a_goaway_were_not_processed_and_go_again() {
         ..Rule::new(Answer::GoawayBelow)
     });
     let outcomes = join_all((0..20).map(|_| push(&app))).await;
-    for r in stage.requests() { eprintln!("DBG conn {} stream {} status {} {:?} {:?}", r.conn, r.stream, r.status, r.verdict, r.reason); }
-    for o in &outcomes { eprintln!("DBG {o:?}"); }
     outcomes.iter().for_each(assert_accepted);
     let counts = stage.sim.counts();
     assert_eq!(counts.accepted, 21);

@@ -1,5 +1,7 @@
 //! Everything at once, on several threads: what was said must be what the ledger says.
 
+#![expect(clippy::panic, reason = "support of tests")]
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -21,16 +23,8 @@ fn storm(answer: Answer, share: f64) -> Rule {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_storm_no_push_is_repeated_and_no_outcome_is_wrong() {
-    let stage = Stage::with(|it| it.apns.as_mut().unwrap().max_streams = 16).await;
-    stage.sim.set_latency(
-        ProviderKind::Apns,
-        Latency {
-            fixed_us: 500,
-            jitter_us: 2_000,
-        },
-    );
+/// `share` picks by a hash of the request's number, so each rule gets tokens of its own.
+fn begin(stage: &Stage) -> Vec<u64> {
     let rules = [
         storm(Answer::RefuseStream, 0.02),
         storm(Answer::Goaway, 0.01),
@@ -41,8 +35,7 @@ async fn in_a_storm_no_push_is_repeated_and_no_outcome_is_wrong() {
         storm(Answer::MaxStreams { streams: 20 }, 0.005),
         storm(Answer::Unavailable { retry_after: None }, 0.01),
     ];
-    // `share` picks by a hash of the request's number, so each rule must be asked about others.
-    let ids: Vec<u64> = rules
+    rules
         .into_iter()
         .enumerate()
         .map(|(n, rule)| {
@@ -52,7 +45,52 @@ async fn in_a_storm_no_push_is_repeated_and_no_outcome_is_wrong() {
                 ..rule
             })
         })
-        .collect();
+        .collect()
+}
+
+/// How often each token's push was accepted, by the ledger.
+fn accepted(stage: &Stage) -> HashMap<String, u32> {
+    let mut accepted = HashMap::new();
+    for request in stage.requests() {
+        if request.verdict == Verdict::Accepted {
+            *accepted.entry(request.token).or_default() += 1;
+        }
+    }
+    accepted
+}
+
+/// Holds an outcome against the ledger; true for one that leaves it open.
+fn is_ambiguous(token: &str, outcome: Option<&Outcome>, accepted: &HashMap<String, u32>) -> bool {
+    let was_accepted = accepted.contains_key(token);
+    match outcome {
+        Some(Outcome::Accepted { .. }) => assert!(was_accepted, "{token}"),
+        Some(Outcome::Unavailable {
+            maybe_delivered: false,
+            ..
+        }) => {
+            assert!(!was_accepted, "{token} {outcome:?}");
+        }
+        Some(Outcome::Unavailable {
+            maybe_delivered: true,
+            ..
+        }) => return true,
+        None => {}
+        Some(other) => panic!("{other:?}"),
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_storm_no_push_is_repeated_and_no_outcome_is_wrong() {
+    let stage = Stage::with(|it| it.apns.as_mut().unwrap().max_streams = 16).await;
+    stage.sim.set_latency(
+        ProviderKind::Apns,
+        Latency {
+            fixed_us: 500,
+            jitter_us: 2_000,
+        },
+    );
+    let ids = begin(&stage);
     let app = stage.open(&AppConfig {
         connections: Some(3),
         ..stage.apns_config()
@@ -82,36 +120,16 @@ async fn in_a_storm_no_push_is_repeated_and_no_outcome_is_wrong() {
     let after = futures::future::join_all(tokens.iter().map(|it| push_to(&app, it))).await;
     after.iter().for_each(assert_accepted);
 
-    let mut accepted: HashMap<String, u32> = HashMap::new();
-    for request in stage.requests() {
-        if request.verdict == Verdict::Accepted {
-            *accepted.entry(request.token).or_default() += 1;
-        }
-    }
+    let accepted = accepted(&stage);
     assert_eq!(
         accepted.values().filter(|it| **it > 1).count(),
         0,
         "repeated"
     );
-    let mut n_ambiguous = 0;
-    for (token, outcome) in &outcomes {
-        let was_accepted = accepted.contains_key(token);
-        match outcome {
-            Some(Outcome::Accepted { .. }) => assert!(was_accepted, "{token}"),
-            Some(Outcome::Unavailable {
-                maybe_delivered: false,
-                ..
-            }) => {
-                assert!(!was_accepted, "{token} {outcome:?}");
-            }
-            Some(Outcome::Unavailable {
-                maybe_delivered: true,
-                ..
-            }) => n_ambiguous += 1,
-            None => {}
-            Some(other) => panic!("{other:?}"),
-        }
-    }
+    let n_ambiguous = outcomes
+        .iter()
+        .filter(|(token, it)| is_ambiguous(token, it.as_ref(), &accepted))
+        .count();
     assert!(n_ambiguous > 0, "the storm did not bite");
     assert!(stage.sim.counts().unavailable > 0, "the storm did not bite");
     stage.end(app).await;

@@ -5,7 +5,7 @@ use fanfare_sim::script::{Answer, Rule};
 use fanfare_tests::eventually::at_least;
 use fanfare_tests::{Pipeline, Registrations, Setup, eventually};
 
-use crate::devices::{many, token};
+use crate::support::{many, token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_posted_event_reaches_each_device_that_follows_it_once_at_both_providers() {

@@ -6,7 +6,7 @@ use fanfare_nats_server::process::Signal;
 use fanfare_tests::eventually::at_least;
 use fanfare_tests::{Api, Pipeline, Process, Registrations, Setup, eventually};
 
-use crate::devices::many;
+use crate::support::{many, sends_in_flight};
 
 const N_DEVICES: usize = 1500;
 
@@ -24,15 +24,7 @@ async fn running_fan_out(pipeline: &Pipeline, api: &Api, first: &Process) -> Reg
     api.put_all(&many(N_DEVICES, &["all"], &mut registrations))
         .await;
     api.post("e-1", &["all"]).await;
-    eventually("sends in flight", async || {
-        let credit = first.metric("fanfare_credit_used").await;
-        if credit >= 20.0 {
-            Ok(())
-        } else {
-            Err(format!("{credit} of 20"))
-        }
-    })
-    .await;
+    sends_in_flight(first).await;
     assert!(
         pipeline.counts().accepted < N_DEVICES as u64,
         "void: the fan-out is over"
@@ -110,8 +102,7 @@ async fn a_frozen_notifier_is_fenced_when_it_wakes() {
         pipeline.tasks_redelivered().await > 0,
         "void: no task came again"
     );
-    // It was away for longer than the broker waits for a sign of life.
-    drop(frozen);
+    frozen.drain(&[]).await;
     other.drain(&[]).await;
     api_process.drain(&[]).await;
 }

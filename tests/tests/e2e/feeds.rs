@@ -1,11 +1,12 @@
 //! From the feed to the push, with two of everything.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fanfare_tests::eventually::at_least;
 use fanfare_tests::{Pipeline, Process, Registrations, Setup, eventually};
 
-use crate::devices::many;
+use crate::support::{many, sends_in_flight};
 
 const QUAKES: &str = "/quakes/all_day.geojson";
 
@@ -30,6 +31,13 @@ async fn fetchers(pipeline: &Pipeline) -> Vec<Process> {
     fetchers
 }
 
+/// New quakes that the feed has shown since it began, revisions left out.
+fn n_quakes(pipeline: &Pipeline) -> u64 {
+    let emissions = pipeline.sim.emissions();
+    let new = emissions.iter().filter(|it| it.revision == 0);
+    new.map(|it| it.id.as_str()).collect::<BTreeSet<_>>().len() as u64
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quake_seen_over_rest_and_websocket_by_two_fetchers_is_pushed_once_whoever_is_killed() {
     let setup = Setup {
@@ -52,32 +60,22 @@ async fn a_quake_seen_over_rest_and_websocket_by_two_fetchers_is_pushed_once_who
 
     assert!(pipeline.sim.advance_feed(QUAKES, 6));
     // The fault must bite: many sends of the one that dies are on their way.
-    eventually("sends in flight", async || {
-        let credit = killed.metric("fanfare_credit_used").await;
-        if credit >= 20.0 {
-            Ok(())
-        } else {
-            Err(format!("{credit} of 20"))
-        }
-    })
-    .await;
+    sends_in_flight(&killed).await;
     killed.kill().await;
     assert!(pipeline.sim.advance_feed(QUAKES, 4));
     eventually("the feed was seen", async || {
-        let new: std::collections::BTreeSet<_> = pipeline
-            .sim
-            .emissions()
-            .into_iter()
-            .filter(|it| it.revision == 0)
-            .map(|it| it.id)
-            .collect();
         at_least(
             pipeline.stored_events().await.len() as u64,
-            new.len() as u64,
+            n_quakes(&pipeline),
         )
     })
     .await;
     pipeline.settled().await;
+    assert_eq!(
+        pipeline.stored_events().await.len() as u64,
+        n_quakes(&pipeline),
+        "each quake once"
+    );
 
     let audit = pipeline.audit(&registrations).await;
     println!("owed {}, repeated {}", audit.owed.len(), audit.repeated());

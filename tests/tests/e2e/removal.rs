@@ -6,7 +6,7 @@ use std::time::Duration;
 use fanfare_tests::eventually::at_least;
 use fanfare_tests::{Pipeline, Registrations, Setup, eventually};
 
-use crate::devices::{many, token};
+use crate::support::{many, token};
 
 const N_DEVICES: usize = 4000;
 const N_DELETED: usize = 500;

@@ -8,7 +8,7 @@ use fanfare_tests::eventually::at_least;
 use fanfare_tests::{Pipeline, Registrations, Setup, eventually};
 use serde_json::{Value, json};
 
-use crate::devices::{many, token};
+use crate::support::{many, token};
 
 fn device(app: &str, user: &str, token: &str) -> Value {
     json!({"app": app, "user": user, "token": token, "topics": ["all"]})
@@ -19,6 +19,34 @@ fn accepted<'a>(requests: &'a [Request], token: &str) -> Vec<&'a Request> {
         .iter()
         .filter(|it| it.token == token && it.verdict == Verdict::Accepted)
         .collect()
+}
+
+/// The next push to this token is to come again after so many seconds.
+fn asks_to_wait(pipeline: &Pipeline, token: &str, seconds: u32) {
+    let retry_after = Some(RetryAfter::Seconds(seconds));
+    let wait = Answer::TooMany {
+        scope: Scope::Device,
+        retry_after,
+    };
+    let rule = Rule {
+        token: Some(token.to_owned()),
+        count: Some(1),
+        ..Rule::new(wait)
+    };
+    pipeline.sim.add_rule(rule);
+}
+
+/// Checks how often each token was accepted for an event.
+#[track_caller]
+fn check(pipeline: &Pipeline, event: &str, expected: &[(&String, usize)]) {
+    let requests = pipeline.requests_of(event);
+    for (token, n) in expected {
+        assert_eq!(
+            accepted(&requests, token).len(),
+            *n,
+            "{token}: {requests:#?}"
+        );
+    }
 }
 
 /// What is done while the first device's push waits for its second attempt.
@@ -34,16 +62,7 @@ async fn a_token_moves_during_a_wait(app: &str, order: Order) {
     let notifier = pipeline.role("notifier", "n1").await;
     let (old, renewed, other) = (token(1), token(2), token(3));
     api.put("first", &device(app, "ada", &old)).await;
-    let wait = Answer::TooMany {
-        scope: Scope::Device,
-        retry_after: Some(RetryAfter::Seconds(3)),
-    };
-    let rule = Rule {
-        token: Some(old.clone()),
-        count: Some(1),
-        ..Rule::new(wait)
-    };
-    pipeline.sim.add_rule(rule);
+    asks_to_wait(&pipeline, &old, 3);
     let event = api.post("e-1", &["all"]).await;
     eventually("the push has to wait", async || {
         at_least(pipeline.counts().unavailable, 1)
@@ -62,7 +81,7 @@ async fn a_token_moves_during_a_wait(app: &str, order: Order) {
             api.put("first", &renewal).await;
         }
     }
-    // Somebody who joins late gets what comes later: a marker that the second device hears too.
+    // Somebody who joins late gets what comes later, as does who took the token.
     api.put("third", &device(app, "eve", &other)).await;
     eventually("the second attempt", async || {
         at_least(pipeline.counts().accepted, 1)
@@ -88,14 +107,7 @@ async fn a_token_moves_during_a_wait(app: &str, order: Order) {
     })
     .await;
     pipeline.settled().await;
-    let requests = pipeline.requests_of(&marker);
-    for token in [&old, &renewed, &other] {
-        assert_eq!(
-            accepted(&requests, token).len(),
-            1,
-            "{order:?}: {requests:#?}"
-        );
-    }
+    check(&pipeline, &marker, &[(&renewed, 1), (&old, 1), (&other, 1)]);
     notifier.drain(&[]).await;
     api_process.drain(&[]).await;
 }
@@ -169,16 +181,7 @@ async fn a_wait_that_the_provider_asks_for_is_kept_and_then_the_push_is_made_onc
     let notifier = pipeline.role("notifier", "n1").await;
     let mut registrations = Registrations::default();
     api.put_all(&many(6, &["all"], &mut registrations)).await;
-    let wait = Answer::TooMany {
-        scope: Scope::Device,
-        retry_after: Some(RetryAfter::Seconds(2)),
-    };
-    let rule = Rule {
-        token: Some(token(4)),
-        count: Some(1),
-        ..Rule::new(wait)
-    };
-    pipeline.sim.add_rule(rule);
+    asks_to_wait(&pipeline, &token(4), 2);
     let event = api.post("e-1", &["all"]).await;
     eventually("all pushes", async || {
         at_least(pipeline.counts().accepted, 6)

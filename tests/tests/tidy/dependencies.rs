@@ -9,14 +9,24 @@ use serde_json::{Value, json};
 use crate::text::check;
 
 /// What may be used: each asks for no more than its own text.
-const LICENCES: [&str; 6] = ["MIT", "Apache-2.0", "BSD-3-Clause", "ISC", "Unicode-3.0", "Zlib"];
+const LICENCES: [&str; 6] = [
+    "MIT",
+    "Apache-2.0",
+    "BSD-3-Clause",
+    "ISC",
+    "Unicode-3.0",
+    "Zlib",
+];
 
 /// What must not be in the default build, and why.
 const BANNED: [(&str, &str); 7] = [
     ("openssl-sys", "needs a system library"),
     ("openssl", "needs a system library"),
     ("native-tls", "is OpenSSL on Linux"),
-    ("aws-lc-rs", "is a second TLS provider: it would panic at connect"),
+    (
+        "aws-lc-rs",
+        "is a second TLS provider: it would panic at connect",
+    ),
     ("aws-lc-sys", "is a second TLS provider, built with cmake"),
     ("rsa", "has RUSTSEC-2023-0071 open"),
     ("libssh2-sys", "needs a system library"),
@@ -32,7 +42,10 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 static METADATA: LazyLock<Value> = LazyLock::new(|| {
     let host = Command::new("rustc").arg("-vV").output().unwrap();
     let host = String::from_utf8(host.stdout).unwrap();
-    let host = host.lines().find_map(|it| it.strip_prefix("host: ")).unwrap();
+    let host = host
+        .lines()
+        .find_map(|it| it.strip_prefix("host: "))
+        .unwrap();
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
         .args(["--filter-platform", host])
@@ -51,12 +64,19 @@ fn packages(metadata: &Value) -> &Vec<Value> {
 fn licences(metadata: &Value) -> Vec<String> {
     let is_fine = |it: &&Value| it["license"].as_str().is_some_and(is_allowed);
     let problem = |it: &Value| format!("{}: licence {}", it["name"], it["license"]);
-    packages(metadata).iter().filter(|it| !is_fine(it)).map(problem).collect()
+    packages(metadata)
+        .iter()
+        .filter(|it| !is_fine(it))
+        .map(problem)
+        .collect()
 }
 
 /// Whether an SPDX expression can be met with [`LICENCES`] alone; `/` is an old way to write OR.
 fn is_allowed(expression: &str) -> bool {
-    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let (is_met, rest) = either(&words);
     is_met && rest.is_empty()
@@ -106,20 +126,35 @@ fn bans(metadata: &Value) -> Vec<String> {
 
 fn foreign(metadata: &Value) -> Vec<String> {
     let is_fine = |it: &&Value| match it["source"].as_str() {
-        None => it["name"].as_str().is_some_and(|it| it.starts_with("fanfare")),
+        None => it["name"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("fanfare")),
         Some(source) => source == CRATES_IO,
     };
     let problem = |it: &Value| format!("{} is from {}", it["name"], it["source"]);
-    packages(metadata).iter().filter(|it| !is_fine(it)).map(problem).collect()
+    packages(metadata)
+        .iter()
+        .filter(|it| !is_fine(it))
+        .map(problem)
+        .collect()
 }
 
 /// `cargo run -- up` works from the root because there is one executable.
 fn executables(metadata: &Value) -> Vec<String> {
-    let ours = packages(metadata).iter().filter(|it| it["source"].is_null());
+    let ours = packages(metadata)
+        .iter()
+        .filter(|it| it["source"].is_null());
     let targets = ours.flat_map(|it| it["targets"].as_array().unwrap());
     let is_bin = |it: &&Value| it["kind"][0] == "bin";
-    let names: Vec<String> = targets.filter(is_bin).map(|it| it["name"].to_string()).collect();
-    if names == ["\"fanfare\""] { Vec::new() } else { vec![format!("executables: {names:?}")] }
+    let names: Vec<String> = targets
+        .filter(is_bin)
+        .map(|it| it["name"].to_string())
+        .collect();
+    if names == ["\"fanfare\""] {
+        Vec::new()
+    } else {
+        vec![format!("executables: {names:?}")]
+    }
 }
 
 #[test]
@@ -148,7 +183,10 @@ fn licence_expressions_are_read_as_spdx_means_them() {
         ("MIT", true),
         ("MIT/Apache-2.0", true),
         ("GPL-3.0 OR MIT", true),
-        ("(GPL-3.0 OR Apache-2.0 WITH LLVM-exception) AND Unicode-3.0", true),
+        (
+            "(GPL-3.0 OR Apache-2.0 WITH LLVM-exception) AND Unicode-3.0",
+            true,
+        ),
         ("MIT AND GPL-3.0", false),
         ("(MIT AND GPL-3.0) OR AGPL-3.0", false),
         ("MPL-2.0", false),
@@ -168,7 +206,10 @@ fn a_bad_package_is_seen() {
          "targets": [{"name": "fanfare", "kind": ["bin"]}, {"name": "two", "kind": ["bin"]}]},
     ]});
     assert_eq!(licences(&bad).len(), 2);
-    assert_eq!(bans(&bad), [format!("rsa {}", BANNED[5].1), "ring is missing".to_owned()]);
+    assert_eq!(
+        bans(&bad),
+        [format!("rsa {}", BANNED[5].1), "ring is missing".to_owned()]
+    );
     assert_eq!(foreign(&bad).len(), 1);
     assert_eq!(executables(&bad).len(), 1);
 }

@@ -24,20 +24,25 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Where a word is meant: `(path, word, why)`.
 const MEANT: [(&str, &str, &str); 1] = [(
-    "nats/server/src/obtain/tests.rs",
-    concat!("PIP_", "INDEX"),
-    "the test's own index on 127.0.0.1",
+    "nats/server/src/obtain/examine.rs",
+    FOLDERS[2],
+    "where Homebrew on Linux puts programs, on every machine",
 )];
 
 fn machines(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for file in files {
         let is_meant = |word: &str| {
-            MEANT.iter().any(|(path, meant, _)| file.path == *path && word == *meant)
+            MEANT
+                .iter()
+                .any(|(path, meant, _)| file.path == *path && word == *meant)
         };
         let words: Vec<&str> = FOLDERS.iter().chain(&REGISTRIES).copied().collect();
         for (n, line) in file.text.lines().enumerate() {
-            for word in words.iter().filter(|it| line.contains(*it) && !is_meant(it)) {
+            for word in words
+                .iter()
+                .filter(|it| line.contains(*it) && !is_meant(it))
+            {
                 problems.push(format!("{}:{}: {word}", file.path, n + 1));
             }
             if file.path == "Cargo.lock"
@@ -58,8 +63,14 @@ fn nothing_tells_of_a_machine_or_its_registries() {
 
 #[test]
 fn a_path_and_a_registry_of_a_machine_are_seen() {
-    let bad = format!("let a = \"{}me/x\";\n[source.a]\n{} = \"b\"\n", FOLDERS[2], REGISTRIES[0]);
+    let bad = format!(
+        "let a = \"{}me/x\";\n[source.a]\n{} = \"b\"\n",
+        FOLDERS[2], REGISTRIES[0]
+    );
     let lock = "source = \"registry+https://mirror.example/index\"\n";
-    let files = [File::made_up("a.rs", &bad), File::made_up("Cargo.lock", lock)];
+    let files = [
+        File::made_up("a.rs", &bad),
+        File::made_up("Cargo.lock", lock),
+    ];
     assert_eq!(machines(&files).len(), 3, "{:?}", machines(&files));
 }

@@ -6,13 +6,47 @@ const MOST_LINES: usize = 400;
 
 /// Longer files, each with the reason why it is one.
 const LONG: &[(&str, &str)] = &[
-    ("sim/src/sim.rs", "one handle with everything a test steers, each a few lines"),
-    ("sim/src/wire/serve.rs", "one request's way through a double, fault by fault"),
-    ("notifier/src/provider/fcm/encode.rs", "one message, most of it a table of tests"),
-    ("notifier/src/provider/fcm/classify.rs", "one table, most of it tests"),
-    ("notifier/src/provider/config.rs", "one section, half of it tests"),
-    ("notifier/src/credential/oauth.rs", "one token's life, half of it tests"),
-    ("notifier/tests/provider_suite/pool.rs", "one suite about one pool"),
+    (
+        "sim/src/sim.rs",
+        "one handle with everything a test steers, each a few lines",
+    ),
+    (
+        "sim/src/wire/serve.rs",
+        "one request's way through a double, fault by fault",
+    ),
+    (
+        "notifier/src/provider/fcm/encode.rs",
+        "one message, most of it a table of tests",
+    ),
+    (
+        "notifier/src/provider/fcm/classify.rs",
+        "one table, most of it tests",
+    ),
+    (
+        "notifier/src/provider/config.rs",
+        "one section, half of it tests",
+    ),
+    (
+        "notifier/src/credential/oauth.rs",
+        "one token's life, half of it tests",
+    ),
+    (
+        "notifier/src/worker/sending.rs",
+        "one run over a task: order is what it is about",
+    ),
+    ("nats/src/index/tests.rs", "one suite about one fold"),
+    (
+        "fetcher/tests/recorded_feeds.rs",
+        "one suite: a recorded feed is a page of figures",
+    ),
+    (
+        "fetcher/tests/with_broker.rs",
+        "one suite around one broker",
+    ),
+    (
+        "notifier/tests/provider_suite/pool.rs",
+        "one suite about one pool",
+    ),
 ];
 
 /// Marks of what is not done, in two parts so that this file passes.
@@ -42,12 +76,16 @@ fn unfinished(files: &[File]) -> Vec<String> {
 fn heads(files: &[File]) -> Vec<String> {
     let is_told = |it: &&File| it.text.starts_with("//! ");
     let without = files.iter().filter(|it| !is_told(it));
-    without.map(|it| format!("{} does not begin with what it is for (//!)", it.path)).collect()
+    without
+        .map(|it| format!("{} does not begin with what it is for (//!)", it.path))
+        .collect()
 }
 
 fn lengths(files: &[File]) -> Vec<String> {
     let is_listed = |it: &File| LONG.iter().any(|(path, _)| *path == it.path);
-    let too_long = files.iter().filter(|it| it.text.lines().count() > MOST_LINES && !is_listed(it));
+    let too_long = files
+        .iter()
+        .filter(|it| it.text.lines().count() > MOST_LINES && !is_listed(it));
     too_long
         .map(|it| format!("{}: {} lines: split it", it.path, it.text.lines().count()))
         .collect()
@@ -57,7 +95,8 @@ fn lengths(files: &[File]) -> Vec<String> {
 fn stale(files: &[File]) -> Vec<String> {
     let exists = |path: &str| files.iter().any(|it| it.path == path);
     let gone = LONG.iter().filter(|(path, _)| !exists(path));
-    gone.map(|(path, _)| format!("{path} is listed as long and is not there")).collect()
+    gone.map(|(path, _)| format!("{path} is listed as long and is not there"))
+        .collect()
 }
 
 #[test]
@@ -80,10 +119,17 @@ fn long_files_have_a_reason() {
 
 #[test]
 fn bad_sources_are_seen() {
-    let text = format!("// {}: later\n{}]\nfn a() {{}}\n", MARKS[0], concat!("#[ig", "nore"));
+    let text = format!(
+        "// {}: later\n{}]\nfn a() {{}}\n",
+        MARKS[0],
+        concat!("#[ig", "nore")
+    );
     let bad = [File::made_up("a/src/b.rs", &text)];
     assert_eq!(unfinished(&bad).len(), 2);
     assert_eq!(heads(&bad).len(), 1);
-    assert_eq!(lengths(&[File::made_up("a.rs", &"\n".repeat(MOST_LINES + 1))]).len(), 1);
+    assert_eq!(
+        lengths(&[File::made_up("a.rs", &"\n".repeat(MOST_LINES + 1))]).len(),
+        1
+    );
     assert_eq!(stale(&bad).len(), LONG.len());
 }

@@ -15,30 +15,46 @@ pub(crate) struct File {
 impl File {
     /// One made up, to see a check fail.
     pub(crate) fn made_up(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned() }
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     /// Lines with their numbers, comments cut off.
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let code = |line: &'_ str| {
-            let at = line.find("// ").or_else(|| line.find("///")).or_else(|| line.find("//!"));
+            let at = line
+                .find("// ")
+                .or_else(|| line.find("///"))
+                .or_else(|| line.find("//!"));
             at.unwrap_or(line.len())
         };
-        self.text.lines().enumerate().map(move |(n, line)| (n + 1, &line[..code(line)]))
+        self.text
+            .lines()
+            .enumerate()
+            .map(move |(n, line)| (n + 1, &line[..code(line)]))
     }
 
     /// The same without the tests at the end of the file; nothing if all of it is tests.
     pub(crate) fn code_without_tests(&self) -> impl Iterator<Item = (usize, &str)> {
         let is_all_tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
         let tests = self.text.lines().position(|it| it == "#[cfg(test)]");
-        let n_lines = if is_all_tests { 0 } else { tests.unwrap_or(usize::MAX) };
+        let n_lines = if is_all_tests {
+            0
+        } else {
+            tests.unwrap_or(usize::MAX)
+        };
         self.code().take(n_lines)
     }
 }
 
 fn read(path: &Path) -> File {
     let name = path.to_string_lossy().replace('\\', "/");
-    File { path: name, text: workspace::read(path) }
+    File {
+        path: name,
+        text: workspace::read(path),
+    }
 }
 
 /// All Rust sources of the workspace.
@@ -59,7 +75,9 @@ pub(crate) fn rust() -> Vec<File> {
 
 /// Everything that people wrote: sources, documents, scripts, configuration.
 pub(crate) fn everything() -> Vec<File> {
-    let endings = [".rs", ".toml", ".md", ".sh", ".csv", ".json", ".yaml", ".yml", ".conf", ".service"];
+    let endings = [
+        ".rs", ".toml", ".md", ".sh", ".csv", ".json", ".yaml", ".yml", ".conf", ".service",
+    ];
     let mut paths = workspace::files("", &endings);
     for folder in [".ci", ".cargo", "deploy"] {
         paths.extend(workspace::files(folder, &[""]));
@@ -80,7 +98,10 @@ pub(crate) fn one(path: &str) -> File {
 pub(crate) fn has_word(line: &str, word: &str) -> bool {
     let is_part = |it: Option<char>| it.is_some_and(|it| it.is_alphanumeric() || it == '_');
     line.match_indices(word).any(|(at, _)| {
-        let (before, after) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());
+        let (before, after) = (
+            line[..at].chars().next_back(),
+            line[at + word.len()..].chars().next(),
+        );
         !is_part(before) && !is_part(after)
     })
 }
@@ -88,5 +109,10 @@ pub(crate) fn has_word(line: &str, word: &str) -> bool {
 /// Fails with all problems.
 #[track_caller]
 pub(crate) fn check(problems: Vec<String>) {
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{} problems:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
 }

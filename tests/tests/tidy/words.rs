@@ -11,8 +11,16 @@ struct Rule {
 }
 
 /// What makes a module anything but a decision over values.
-const EFFECTS: &[&str] =
-    &["async", "await", "tokio", "spawn", "clock", "SystemTime", "Instant::now", "Timestamp::now"];
+const EFFECTS: &[&str] = &[
+    "async",
+    "await",
+    "tokio",
+    "spawn",
+    "clock",
+    "SystemTime",
+    "Instant::now",
+    "Timestamp::now",
+];
 
 const RULES: &[Rule] = &[
     Rule {
@@ -53,7 +61,14 @@ const RULES: &[Rule] = &[
     Rule {
         within: &["fetcher/src/"],
         but_not: &[],
-        words: &["fanfare_notifier", "fanfare_api", "Device", "DeviceId", "Receipt", "Receipts"],
+        words: &[
+            "fanfare_notifier",
+            "fanfare_api",
+            "Device",
+            "DeviceId",
+            "Receipt",
+            "Receipts",
+        ],
         why: "a fetcher knows no devices, tokens, tasks or receipts",
     },
     Rule {
@@ -69,7 +84,11 @@ const RULES: &[Rule] = &[
         why: "the API knows neither the other roles nor the protocols of providers",
     },
     Rule {
-        within: &["notifier/src/provider", "notifier/src/pool", "notifier/src/credential"],
+        within: &[
+            "notifier/src/provider",
+            "notifier/src/pool",
+            "notifier/src/credential",
+        ],
         but_not: &[],
         words: &["Claim", "Claims", "Receipt", "Receipts", "Broker", "Settle"],
         why: "a provider attempts one push; what follows is decided elsewhere",
@@ -120,7 +139,11 @@ const RULES: &[Rule] = &[
         why: "pure: it takes values and the time, and decides",
     },
     Rule {
-        within: &["fetcher/src/decide.rs", "fetcher/src/level.rs", "fetcher/src/mapping/"],
+        within: &[
+            "fetcher/src/decide.rs",
+            "fetcher/src/level.rs",
+            "fetcher/src/mapping/",
+        ],
         but_not: &[],
         words: EFFECTS,
         why: "pure: it takes values and the time, and decides",
@@ -129,22 +152,35 @@ const RULES: &[Rule] = &[
 
 /// Where a word is meant: `(path, word, why)`.
 const MEANT: &[(&str, &str, &str)] = &[
-    ("cli/src/telemetry.rs", "async_nats", "the name of a log target"),
-    ("notifier/src/lane.rs", "tokio", "the type of a time that tests can pause"),
+    (
+        "cli/src/telemetry.rs",
+        "async_nats",
+        "the name of a log target",
+    ),
+    (
+        "notifier/src/provider/fcm/encode.rs",
+        "provider::apns",
+        "a message of FCM carries a block for APNs, which is made in one place",
+    ),
+    (
+        "notifier/src/lane.rs",
+        "tokio",
+        "the type of a time that tests can pause",
+    ),
 ];
 
 fn violations(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for rule in RULES {
         let starts = |path: &str, with: &[&str]| with.iter().any(|it| path.starts_with(it));
-        let concerns = |it: &&File| {
-            starts(&it.path, rule.within) && !starts(&it.path, rule.but_not)
-        };
+        let concerns =
+            |it: &&File| starts(&it.path, rule.within) && !starts(&it.path, rule.but_not);
         for file in files.iter().filter(concerns) {
             for (n, line) in file.code_without_tests() {
                 for word in rule.words.iter().filter(|it| has_word(line, it)) {
-                    let is_meant =
-                        MEANT.iter().any(|(path, meant, _)| file.path == *path && word == meant);
+                    let is_meant = MEANT
+                        .iter()
+                        .any(|(path, meant, _)| file.path == *path && word == meant);
                     if !is_meant {
                         problems.push(format!("{}:{n}: `{word}`: {}", file.path, rule.why));
                     }
@@ -158,9 +194,14 @@ fn violations(files: &[File]) -> Vec<String> {
 /// Every path of a rule leads somewhere: a renamed file must not slip out of its rule.
 fn paths_without_files(files: &[File]) -> Vec<String> {
     let exists = |path: &str| files.iter().any(|it| it.path.starts_with(path));
-    let paths = RULES.iter().flat_map(|it| it.within.iter().chain(it.but_not));
+    let paths = RULES
+        .iter()
+        .flat_map(|it| it.within.iter().chain(it.but_not));
     let paths = paths.chain(MEANT.iter().map(|(path, _, _)| path));
-    paths.filter(|it| !exists(it)).map(|it| format!("no file begins with {it}")).collect()
+    paths
+        .filter(|it| !exists(it))
+        .map(|it| format!("no file begins with {it}"))
+        .collect()
 }
 
 #[test]
@@ -181,7 +222,11 @@ fn forbidden_knowledge_is_seen_in_code_and_not_in_comments() {
         ("notifier/src/provider/apns/x.rs", "use super::fcm;", 1),
         ("notifier/src/provider/log.rs", "use crate::Receipts;", 1),
         ("notifier/src/outcome.rs", "pub async fn next() {", 1),
-        ("nats/src/index/trie.rs", "tokio::task::yield_now().await;", 2),
+        (
+            "nats/src/index/trie.rs",
+            "tokio::task::yield_now().await;",
+            2,
+        ),
         ("fetcher/src/source.rs", "fn a(device: Device) {", 1),
     ] {
         let found = violations(&[File::made_up(path, line)]);

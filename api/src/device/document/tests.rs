@@ -1,3 +1,5 @@
+//! Device documents, read and refused.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Posted events, read and refused.
+
 use serde_json::json;
 
 use super::*;

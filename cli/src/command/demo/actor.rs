@@ -65,7 +65,9 @@ impl Actor {
             let _written = writeln!(locked(&file), "{}", line.text());
             locked(&hearing).hear(line);
         };
-        let launch = launch.folder(folder).output(Output::Lines(Arc::new(listen)));
+        let launch = launch
+            .folder(folder)
+            .output(Output::Lines(Arc::new(listen)));
         let child = launch.start();
         let child = child.with_context(|| format!("cannot start {name}"))?;
         let name = name.to_owned();
@@ -99,7 +101,11 @@ impl Actor {
                 bail!("{} ended ({status}); it said:\n{}", self.name, said());
             }
             if tokio::time::Instant::now() > deadline {
-                bail!("{}: no {what} after {PATIENCE:?}; it said:\n{}", self.name, said());
+                bail!(
+                    "{}: no {what} after {PATIENCE:?}; it said:\n{}",
+                    self.name,
+                    said()
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -156,10 +162,10 @@ impl Actor {
             return None;
         }
         let (status, was_killed) = self.child.stop(GRACE).await;
-        (was_killed || !status.success()).then(|| match was_killed {
-            true => format!("{}: did not drain in {GRACE:?}", self.name),
-            false => format!("{}: ended with {status}", self.name),
-        })
+        if was_killed {
+            return Some(format!("{}: did not drain in {GRACE:?}", self.name));
+        }
+        (!status.success()).then(|| format!("{}: ended with {status}", self.name))
     }
 
     /// What it logged at WARN or ERROR.
@@ -191,7 +197,9 @@ impl Heard {
             return;
         };
         let field = |name: &str| log.get(name).and_then(Value::as_str);
-        let address = field("admin").or(field("address")).and_then(|it| it.parse().ok());
+        let address = field("admin")
+            .or(field("address"))
+            .and_then(|it| it.parse().ok());
         if let (Some(message), Some(address)) = (field("message"), address) {
             self.addresses.insert(message.to_owned(), address);
         }

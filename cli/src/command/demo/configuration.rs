@@ -20,9 +20,13 @@ pub(super) const LEVELS: [f64; 3] = [4.5, 6.0, 7.0];
 /// How long an event may be sent.
 pub(super) const EXPIRES_IN: Duration = Duration::from_hours(6);
 /// What the table shows before the story begins, in seconds: the baseline.
-pub(super) const START_S: f64 = 3.0 * 3600.0;
+const START_S: f64 = 3.0 * 3600.0;
 /// The source's name.
-pub(super) const SOURCE: &str = "quakes";
+const SOURCE: &str = "quakes";
+/// Where the sim serves them as a document.
+pub(super) const DOCUMENT: &str = "/quakes/all_day.geojson";
+/// Where as frames.
+pub(super) const SOCKET: &str = "/quakes/ws";
 
 /// A sim whose feed stands still until it is told to move.
 pub(super) fn sim(folder: &Path) -> SimConfig {
@@ -47,23 +51,19 @@ pub(super) struct Access<'a> {
 
 /// The roles' file.
 pub(super) fn roles(access: &Access<'_>, at: &Whereabouts) -> Option<String> {
-    let (apns, fcm) = (at.apns?, at.fcm?);
+    let parts = [own(access), apps(at)?, source(at)];
+    Some(parts.join("\n"))
+}
+
+/// The processes themselves.
+fn own(access: &Access<'_>) -> String {
     let Access {
         url,
         user,
         password_file,
     } = access;
     let password_file = password_file.display();
-    let (ca, key, account) = (
-        at.ca.display(),
-        at.apns_key.display(),
-        at.fcm_service_account.display(),
-    );
-    let (key_id, team_id) = (&at.apns_key_id, &at.apns_team_id);
-    let (topic, feed) = (at.apns_topics.first()?, at.http);
-    let [low, middle, high] = LEVELS;
-    let expires_in_s = EXPIRES_IN.as_secs();
-    Some(format!(
+    format!(
         r#"# Made by `fanfare demo`.
 [nats]
 url = "{url}"
@@ -84,8 +84,19 @@ listen = "127.0.0.1:0"
 concurrency = {CONCURRENCY}
 window = {WINDOW}
 stride = {STRIDE}
+"#
+    )
+}
 
-[[app]]
+/// One app at each double.
+fn apps(at: &Whereabouts) -> Option<String> {
+    let (apns, fcm) = (at.apns?, at.fcm?);
+    let (ca, key) = (at.ca.display(), at.apns_key.display());
+    let account = at.fcm_service_account.display();
+    let (key_id, team_id) = (&at.apns_key_id, &at.apns_team_id);
+    let bundle_id = at.apns_topics.first()?;
+    Some(format!(
+        r#"[[app]]
 name = "ios"
 provider = "apns"
 endpoint = "https://{apns}"
@@ -93,7 +104,7 @@ ca_file = '{ca}'
 key_file = '{key}'
 key_id = "{key_id}"
 team_id = "{team_id}"
-bundle_id = "{topic}"
+bundle_id = "{bundle_id}"
 timeout = "2500ms"
 
 [[app]]
@@ -103,8 +114,17 @@ endpoint = "https://{fcm}"
 ca_file = '{ca}'
 service_account_file = '{account}'
 timeout = "2500ms"
+"#
+    ))
+}
 
-[[source]]
+/// The quakes, over both transports.
+fn source(at: &Whereabouts) -> String {
+    let feed = at.http;
+    let [low, middle, high] = LEVELS;
+    let expires_in_s = EXPIRES_IN.as_secs();
+    format!(
+        r#"[[source]]
 name = "{SOURCE}"
 when = "item.properties.type == 'earthquake'"
 id = "{{{{ item.id }}}}"
@@ -122,17 +142,17 @@ lon = "{{{{ item.geometry.coordinates[0] }}}}"
 lat = "{{{{ item.geometry.coordinates[1] }}}}"
 
 [[source.input]]
-http = "http://{feed}/quakes/all_day.geojson"
+http = "http://{feed}{DOCUMENT}"
 every = "1s"
 items = "$.features[*]"
 allow_private = true
 
 [[source.input]]
-websocket = "ws://{feed}/quakes/ws"
+websocket = "ws://{feed}{SOCKET}"
 items = "$.data"
 allow_private = true
 "#
-    ))
+    )
 }
 
 #[cfg(test)]

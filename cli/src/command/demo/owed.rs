@@ -131,9 +131,24 @@ mod tests {
             Condition::AnyOf("net", vec!["us", "pr"]),
         ];
         let strong = Interest::new("quakes.>", conditions);
-        check(&strong, "quakes.us", json!({ "mag": 6.0, "net": "us" }), true);
-        check(&strong, "quakes.us", json!({ "mag": 5.9, "net": "us" }), false);
-        check(&strong, "quakes.us", json!({ "mag": 6.0, "net": "ak" }), false);
+        check(
+            &strong,
+            "quakes.us",
+            json!({ "mag": 6.0, "net": "us" }),
+            true,
+        );
+        check(
+            &strong,
+            "quakes.us",
+            json!({ "mag": 5.9, "net": "us" }),
+            false,
+        );
+        check(
+            &strong,
+            "quakes.us",
+            json!({ "mag": 6.0, "net": "ak" }),
+            false,
+        );
         check(&strong, "quakes.us", json!({ "net": "us" }), false);
     }
 

@@ -30,9 +30,12 @@ impl Screen {
         } else {
             std::io::stdout().is_terminal()
         };
-        let target = || match to_stderr {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::stdout(),
+        let target = || {
+            if to_stderr {
+                ProgressDrawTarget::stderr()
+            } else {
+                ProgressDrawTarget::stdout()
+            }
         };
         let bar = is_terminal.then(|| {
             let bar = ProgressBar::with_draw_target(None, target());
@@ -75,10 +78,7 @@ impl Screen {
     /// The status; replaces the one before where it can.
     pub(super) fn status(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(format!(
-                "{:5.1} s  {text}",
-                self.elapsed().as_secs_f64()
-            )),
+            Some(bar) => bar.set_message(format!("{:5.1} s  {text}", self.elapsed().as_secs_f64())),
             None => self.tell(text),
         }
     }

@@ -120,7 +120,10 @@ impl Exchange {
                 status,
                 StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT
             );
-            let target = response.headers().get(LOCATION).and_then(|it| it.to_str().ok());
+            let target = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|it| it.to_str().ok());
             url = target
                 .and_then(|it| url.join(it).ok())
                 .filter(|it| matches!(it.scheme(), "http" | "https"))
@@ -138,7 +141,11 @@ impl Exchange {
         known: Option<&Page>,
     ) -> Result<Response, SourceError> {
         self.guard.admit(url)?;
-        let client = if is_this_machine(url) { &self.direct } else { &self.outward };
+        let client = if is_this_machine(url) {
+            &self.direct
+        } else {
+            &self.outward
+        };
         let mut request = client.get(url.clone());
         // Tokens are for the configured origin alone.
         if url.origin() == start.origin() {
@@ -146,13 +153,16 @@ impl Exchange {
         }
         for (name, value) in [
             (IF_NONE_MATCH, known.and_then(|it| it.etag.as_ref())),
-            (IF_MODIFIED_SINCE, known.and_then(|it| it.last_modified.as_ref())),
+            (
+                IF_MODIFIED_SINCE,
+                known.and_then(|it| it.last_modified.as_ref()),
+            ),
         ] {
             if let Some(value) = value.and_then(|it| HeaderValue::from_str(it).ok()) {
                 request = request.header(name, value);
             }
         }
-        request.send().await.map_err(|error| failure_of(error))
+        request.send().await.map_err(failure_of)
     }
 
     async fn read(
@@ -163,7 +173,12 @@ impl Exchange {
     ) -> Result<Reply, Failure> {
         let status = response.status();
         let headers = response.headers().clone();
-        let text = |name| headers.get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|it| it.to_str().ok())
+                .map(str::to_owned)
+        };
         let mut reply = Reply {
             body: None,
             page: Page {
@@ -199,9 +214,11 @@ impl Exchange {
     /// The whole body, decompressed. One that ends early is an error of the transport.
     async fn body(&self, mut response: Response) -> Result<Bytes, SourceError> {
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failure_of(error))? {
+        while let Some(chunk) = response.chunk().await.map_err(failure_of)? {
             if body.len() + chunk.len() > self.max_bytes {
-                return Err(SourceError::TooLarge { limit: self.max_bytes });
+                return Err(SourceError::TooLarge {
+                    limit: self.max_bytes,
+                });
             }
             body.extend_from_slice(&chunk);
         }

@@ -9,17 +9,17 @@ use url::Url;
 
 /// The longest pause that a publisher's headers are granted: beyond it an operator would take the
 /// source for dead.
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
+const MAX_PAUSE: Duration = Duration::from_hours(1);
 
 /// `Retry-After` as seconds or a date, rounded up.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let seconds = match text.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            u64::try_from(until.duration_since(now).as_secs()).unwrap_or(0).saturating_add(1)
-        }
+    let seconds = if let Ok(seconds) = text.parse::<u64>() {
+        seconds
+    } else {
+        let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        let left = u64::try_from(until.duration_since(now).as_secs()).unwrap_or(0);
+        left.saturating_add(1)
     };
     Some(Duration::from_secs(seconds).min(MAX_PAUSE))
 }
@@ -33,7 +33,14 @@ pub(super) fn lower_bound(headers: &HeaderMap) -> Option<Duration> {
         .iter()
         .filter_map(|it| it.to_str().ok())
         .flat_map(|it| it.split(','))
-        .filter_map(|it| it.trim().to_ascii_lowercase().strip_prefix("max-age=")?.trim_matches('"').parse::<u64>().ok())
+        .filter_map(|it| {
+            it.trim()
+                .to_ascii_lowercase()
+                .strip_prefix("max-age=")?
+                .trim_matches('"')
+                .parse::<u64>()
+                .ok()
+        })
         .max();
     let left = max_age.map(|it| it.saturating_sub(number(AGE.as_str()).unwrap_or(0)));
     let seconds = left.max(number("x-poll-interval")).filter(|it| *it > 0)?;
@@ -61,7 +68,11 @@ fn next_target(header: &str) -> Option<&str> {
                 return false;
             };
             name.trim().eq_ignore_ascii_case("rel")
-                && value.trim().trim_matches('"').split_whitespace().any(|it| it == "next")
+                && value
+                    .trim()
+                    .trim_matches('"')
+                    .split_whitespace()
+                    .any(|it| it == "next")
         });
         if is_next {
             return Some(target);
@@ -88,7 +99,10 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &str)| {
-            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
         };
         pairs.iter().map(pair).collect()
     }
@@ -97,19 +111,32 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         let now = "2022-07-19T04:39:00Z".parse().unwrap();
         let read = |text: &str| retry_after(&headers(&[("retry-after", text)]), now);
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(read("Tue, 19 Jul 2022 04:39:19 GMT"), Some(Duration::from_secs(20)));
-        assert_eq!(read("Tue, 19 Jul 2022 04:00:00 GMT"), Some(Duration::from_secs(1)));
+        assert_eq!(read("120"), Some(Duration::from_mins(2)));
+        assert_eq!(
+            read("Tue, 19 Jul 2022 04:39:19 GMT"),
+            Some(Duration::from_secs(20))
+        );
+        assert_eq!(
+            read("Tue, 19 Jul 2022 04:00:00 GMT"),
+            Some(Duration::from_secs(1))
+        );
         assert_eq!(read("99999999"), Some(MAX_PAUSE));
         assert_eq!(read("soon"), None);
     }
 
     #[test]
     fn what_is_left_of_max_age_is_a_lower_bound() {
-        let read = |pairs: &[(&'static str, &str)]| lower_bound(&headers(pairs)).map(|it| it.as_secs());
+        let read =
+            |pairs: &[(&'static str, &str)]| lower_bound(&headers(pairs)).map(|it| it.as_secs());
         assert_eq!(read(&[("cache-control", "public, max-age=60")]), Some(60));
-        assert_eq!(read(&[("cache-control", "max-age=60"), ("age", "45")]), Some(15));
-        assert_eq!(read(&[("cache-control", "max-age=60"), ("age", "99")]), None);
+        assert_eq!(
+            read(&[("cache-control", "max-age=60"), ("age", "45")]),
+            Some(15)
+        );
+        assert_eq!(
+            read(&[("cache-control", "max-age=60"), ("age", "99")]),
+            None
+        );
         assert_eq!(read(&[("x-poll-interval", "30")]), Some(30));
         assert_eq!(read(&[("cache-control", "no-cache")]), None);
     }
@@ -119,10 +146,15 @@ mod tests {
         let base = Url::parse("https://api.example.org/repos/a/issues?per_page=3").unwrap();
         let read = |text: &str| next_page(&headers(&[("link", text)]), &base).map(String::from);
         assert_eq!(
-            read("<https://api.example.org/repositories/1/issues?page=1>; rel=\"prev\", <https://api.example.org/repositories/1/issues?page=3>; rel=\"next\""),
+            read(
+                "<https://api.example.org/repositories/1/issues?page=1>; rel=\"prev\", <https://api.example.org/repositories/1/issues?page=3>; rel=\"next\""
+            ),
             Some("https://api.example.org/repositories/1/issues?page=3".to_owned())
         );
-        assert_eq!(read("</x?page=2>; title=\"a, b\"; rel=next"), Some("https://api.example.org/x?page=2".to_owned()));
+        assert_eq!(
+            read("</x?page=2>; title=\"a, b\"; rel=next"),
+            Some("https://api.example.org/x?page=2".to_owned())
+        );
         assert_eq!(read("<https://api.example.org/x>; rel=\"last\""), None);
         assert_eq!(read("nonsense <"), None);
     }

@@ -35,7 +35,9 @@ pub(super) struct Opener {
 
 impl std::fmt::Debug for Opener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opener").field("host", &self.url.host()).finish_non_exhaustive()
+        f.debug_struct("Opener")
+            .field("host", &self.url.host())
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,7 +62,9 @@ impl Opener {
         Ok(Self {
             url,
             request,
-            subscribe: subscribe.collect::<Option<_>>().ok_or(SourceError::Address)?,
+            subscribe: subscribe
+                .collect::<Option<_>>()
+                .ok_or(SourceError::Address)?,
             guard: Guard::new(input.allow_private),
             limits: WebSocketConfig::default()
                 .max_message_size(Some(input.max_bytes))
@@ -79,10 +83,18 @@ impl Opener {
         self.guard.admit(&self.url)?;
         let host = self.url.host_str().ok_or(SourceError::Address)?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let port = self.url.port_or_known_default().ok_or(SourceError::Address)?;
+        let port = self
+            .url
+            .port_or_known_default()
+            .ok_or(SourceError::Address)?;
         let addresses = self.guard.resolve_name(bare, port).await?;
-        let connect = |cause| SourceError::Connect { host: host.to_owned(), cause };
-        let socket = TcpStream::connect(addresses.as_slice()).await.map_err(connect)?;
+        let connect = |cause| SourceError::Connect {
+            host: host.to_owned(),
+            cause,
+        };
+        let socket = TcpStream::connect(addresses.as_slice())
+            .await
+            .map_err(connect)?;
         socket.set_nodelay(true).map_err(connect)?;
         let request = self.request.clone();
         let (mut stream, _) =
@@ -90,7 +102,10 @@ impl Opener {
                 .await
                 .map_err(failure_of)?;
         for frame in &self.subscribe {
-            stream.feed(Message::text(frame.clone())).await.map_err(failure_of)?;
+            stream
+                .feed(Message::text(frame.clone()))
+                .await
+                .map_err(failure_of)?;
         }
         stream.flush().await.map_err(failure_of)?;
         Ok(stream)

@@ -1,6 +1,6 @@
-//! Devices for tests.
+//! What several tests begin with.
 
-use fanfare_tests::Registrations;
+use fanfare_tests::{Process, Registrations, eventually};
 use serde_json::Value;
 
 /// A token as APNs and FCM both take it, different for each number.
@@ -26,4 +26,17 @@ pub(crate) fn many(
         )
     };
     (0..n).map(device).collect()
+}
+
+/// Waits until at least 20 sends of this notifier are on their way, so that a fault bites.
+pub(crate) async fn sends_in_flight(notifier: &Process) {
+    eventually("sends in flight", async || {
+        let credit = notifier.metric("fanfare_credit_used").await;
+        if credit >= 20.0 {
+            Ok(())
+        } else {
+            Err(format!("{credit} of 20"))
+        }
+    })
+    .await;
 }

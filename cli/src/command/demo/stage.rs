@@ -1,0 +1,196 @@
+//! The processes of the demo: who runs, who was killed, and the end of all of them.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use fanfare_nats_server::Environment;
+use tempfile::TempDir;
+
+use super::actor::{self, Actor};
+use super::broker::{self, Broker};
+use super::configuration::{self, Access};
+use super::outside::Outside;
+use super::screen::Screen;
+use super::{Demo, Sabotage};
+use crate::config::Config;
+use crate::exit::Failure;
+
+/// The roles' configuration, in the demo's folder.
+const CONFIGURATION: &str = "fanfare.toml";
+/// An answer that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything that runs. Dropping it kills all of it.
+pub(super) struct Stage {
+    // In this order they are killed if nobody stopped them.
+    roles: Mutex<Vec<Arc<Actor>>>,
+    killed: Mutex<Vec<Arc<Actor>>>,
+    outside: Outside,
+    broker: Broker,
+    folder: TempDir,
+    environment: Environment,
+    client: reqwest::Client,
+    sabotage: Option<Sabotage>,
+}
+
+impl Stage {
+    /// Starts broker, sim and roles. The roles may still be loading.
+    pub(super) async fn set(
+        demo: &Demo,
+        screen: &Screen,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("fanfare-demo-").tempdir();
+        let folder = folder.context("cannot make a temporary folder")?;
+        let at = folder.path();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build();
+        let client = client.context("cannot make an HTTP client")?;
+        let outside = async {
+            let started = Outside::start(environment, at, client.clone()).await;
+            started.map_err(Failure::from)
+        };
+        let binary = demo.nats_server.as_deref();
+        let broker = Broker::start(binary, environment, at, screen);
+        let (outside, broker) = tokio::try_join!(outside, broker)?;
+        let config = configure(at, &broker, &outside)?;
+        broker.furnish(&config, environment).await?;
+        let stage = Self {
+            roles: Mutex::default(),
+            killed: Mutex::default(),
+            outside,
+            broker,
+            folder,
+            environment: environment.clone(),
+            client,
+            sabotage: demo.sabotage,
+        };
+        for (role, name) in [
+            ("api", "api"),
+            ("notifier", "notifier-1"),
+            ("notifier", "notifier-2"),
+            ("fetcher", "fetcher-1"),
+            ("fetcher", "fetcher-2"),
+        ] {
+            stage.start(role, name)?;
+        }
+        Ok(stage)
+    }
+
+    /// Starts a role as a process of its own.
+    pub(super) fn start(&self, role: &str, name: &str) -> anyhow::Result<Arc<Actor>> {
+        let file = self.folder.path().join(CONFIGURATION);
+        let launch = actor::launch(&self.environment)?
+            .arg("--config")
+            .arg(file)
+            .env("FANFARE__PROCESS__NODE", name);
+        let launch = match self.sabotage {
+            Some(Sabotage::AckEarly) if role == "notifier" => {
+                launch.args(["demo", "--sabotage", "ack-early", "--part", "notifier"])
+            }
+            Some(Sabotage::AckEarly) | None => launch.args(["up", role]),
+        };
+        let actor = Arc::new(Actor::start(name, launch, self.folder.path())?);
+        locked(&self.roles).push(Arc::clone(&actor));
+        Ok(actor)
+    }
+
+    /// The roles that run, or should.
+    pub(super) fn roles(&self) -> Vec<Arc<Actor>> {
+        locked(&self.roles).clone()
+    }
+
+    /// The role of this name.
+    pub(super) fn role(&self, name: &str) -> anyhow::Result<Arc<Actor>> {
+        let found = self.roles().into_iter().find(|it| it.name() == name);
+        found.with_context(|| format!("there is no {name}"))
+    }
+
+    /// Kills a role with SIGKILL. It is missed from now on, not mourned.
+    pub(super) fn kill(&self, actor: &Arc<Actor>) -> anyhow::Result<()> {
+        locked(&self.roles).retain(|it| !Arc::ptr_eq(it, actor));
+        locked(&self.killed).push(Arc::clone(actor));
+        actor.kill()
+    }
+
+    /// Who has ended although nobody wanted that.
+    pub(super) fn casualty(&self) -> Option<String> {
+        let roles = self.roles();
+        let dead = roles.iter().find(|it| !it.is_running());
+        if let Some(dead) = dead {
+            return Some(dead.name().to_owned());
+        }
+        (!self.outside.actor().is_running()).then(|| "sim".to_owned())
+    }
+
+    /// The sim.
+    pub(super) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// The broker.
+    pub(super) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// For requests to our own processes.
+    pub(super) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// The environment that the demo was started in.
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Where logs and ledger are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves the folder for whoever wants to look into it.
+    pub(super) fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
+    /// Ends everything in order: roles drain, then the sim, the broker last. Returns what was wrong
+    /// with that, and what the processes warned of.
+    pub(super) async fn strike(&self) -> Vec<String> {
+        let roles = self.roles();
+        let ended = futures::future::join_all(roles.iter().map(|it| it.stop())).await;
+        let mut complaints: Vec<String> = ended.into_iter().flatten().collect();
+        complaints.extend(self.outside.actor().stop().await);
+        if self.broker.server().stop().await.was_killed {
+            complaints.push("nats-server: did not end in time".to_owned());
+        }
+        let killed = locked(&self.killed).clone();
+        let spoke = roles.iter().chain(&killed).map(AsRef::as_ref);
+        for actor in spoke.chain([self.outside.actor()]) {
+            complaints.extend(actor.warnings());
+        }
+        complaints
+    }
+}
+
+/// Writes the roles' file, and reads it as they will.
+fn configure(folder: &Path, broker: &Broker, outside: &Outside) -> Result<Config, Failure> {
+    let access = Access {
+        url: &broker.server().url(),
+        user: broker::USER,
+        password_file: &folder.join(broker::PASSWORD_FILE),
+    };
+    let text = configuration::roles(&access, outside.at());
+    let text = text.context("the sim plays no providers")?;
+    let file = folder.join(CONFIGURATION);
+    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(Config::load(Some(&file), &Environment::default(), &[])?)
+}
+
+/// No invariant spans a panic here, so a poisoned lock is as good as another.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,271 @@
+//! What happens, in which order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fanfare_sim::Emission;
+use fanfare_sim::ledger::{self, Entry, Verdict};
+
+use super::Demo;
+use super::actor::Actor;
+use super::cast::{self, Device};
+use super::configuration::{ACK_WAIT, CONCURRENCY, LATENCY, WINDOW};
+use super::figures::Figures;
+use super::outside::Shown;
+use super::report::grouped;
+use super::screen::Screen;
+use super::stage::Stage;
+use super::watch::Watch;
+use crate::clock;
+
+/// What the table of quakes spans behind the baseline, in feed seconds.
+const SPAN_S: f64 = 56.0 * 3600.0;
+/// The kill must find so many sends of the victim in flight.
+pub(super) const LEAST_IN_FLIGHT: u64 = 20;
+/// More, because some are answered between the look and the kill.
+const MARGIN: u64 = 8;
+/// How long a moment is waited for in which both notifiers are that busy.
+const BUSY_WITHIN: Duration = Duration::from_secs(15);
+/// The killed ones are missed for so long.
+const MISSED: Duration = Duration::from_secs(2);
+/// After the last quake everything must be settled by then.
+const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+
+/// What the story came to; the rest is in the ledger.
+pub(super) struct Told {
+    pub(super) devices: Vec<Device>,
+    /// What the feed showed before it moved.
+    pub(super) before: Vec<Shown>,
+    /// What it showed then.
+    pub(super) emissions: Vec<Emission>,
+    /// Since the start of the program.
+    pub(super) first_push: Duration,
+    pub(super) kill: Option<Kill>,
+    pub(super) figures: Figures,
+    /// Whether everything was settled in time.
+    pub(super) is_settled: bool,
+}
+
+/// The kill of a notifier and a fetcher.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kill {
+    /// Right before the signal, in microseconds since the Unix epoch.
+    pub(super) at_us: i64,
+    /// The least that the notifier had in flight when it was decided.
+    pub(super) in_flight: u64,
+}
+
+/// Tells it, with progress beside.
+///
+/// # Errors
+/// Something could not be done, or a process ended by itself.
+pub(super) async fn tell(demo: &Demo, stage: &Stage, screen: &Screen) -> anyhow::Result<Told> {
+    let watch = Watch::new(stage, screen);
+    let story = Story {
+        demo,
+        stage,
+        screen,
+        watch: &watch,
+    };
+    let devices = story.open().await?;
+    tokio::select! {
+        told = story.run(devices) => told,
+        ended = watch.run() => {
+            ended?;
+            anyhow::bail!("the watch ended")
+        }
+    }
+}
+
+struct Story<'a> {
+    demo: &'a Demo,
+    stage: &'a Stage,
+    screen: &'a Screen,
+    watch: &'a Watch<'a>,
+}
+
+impl Story<'_> {
+    /// Registers everyone while the other roles load, and waits for these.
+    async fn open(&self) -> anyhow::Result<Vec<Device>> {
+        let (stage, screen) = (self.stage, self.screen);
+        screen.tell("7 processes: nats-server, sim, api, 2 notifiers, 2 fetchers");
+        let api = stage.role("api")?;
+        api.ready(stage.client()).await?;
+        let devices = cast::devices(self.demo.devices);
+        let before = screen.elapsed();
+        cast::register(
+            stage.client(),
+            api.address("the API listens").await?,
+            &devices,
+        )
+        .await?;
+        let took = screen.elapsed().saturating_sub(before);
+        screen.tell(&format!(
+            "{} devices registered through the API in {:.1} s, half iOS, half Android",
+            grouped(devices.len() as u64),
+            took.as_secs_f64()
+        ));
+        for role in stage.roles() {
+            role.ready(stage.client()).await?;
+        }
+        // The feed must not move before both fetchers listen.
+        while stage.outside().stats().await?.n_sockets() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(devices)
+    }
+
+    async fn run(&self, devices: Vec<Device>) -> anyhow::Result<Told> {
+        let outside = self.stage.outside();
+        let before = outside.shown().await?;
+        self.screen.tell(&format!(
+            "the feed moves: two days of real quakes in {} s, as GeoJSON and as frames, to both \
+             fetchers; the doubles answer in {} ms",
+            self.demo.seconds,
+            LATENCY.as_millis()
+        ));
+        let replay = Duration::from_secs(self.demo.seconds.into());
+        outside.set_speed(SPAN_S / replay.as_secs_f64()).await?;
+        let half = tokio::time::Instant::now() + replay / 2;
+        let first_push = self.first_push().await?;
+        tokio::time::sleep_until(half).await;
+        let kill = if self.demo.no_kill {
+            None
+        } else {
+            Some(self.kill().await?)
+        };
+        while !outside.stats().await?.is_feed_over() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.screen
+            .tell("the feed is over; waiting until every task is settled");
+        let is_settled = self.settled().await?;
+        Ok(Told {
+            devices,
+            before,
+            emissions: outside.emissions().await?,
+            first_push,
+            kill,
+            figures: self.watch.look().await,
+            is_settled,
+        })
+    }
+
+    /// Waits for the first push and shows it.
+    async fn first_push(&self) -> anyhow::Result<Duration> {
+        let outside = self.stage.outside();
+        while outside.stats().await?.ledger.accepted == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let at = self.screen.elapsed();
+        let path = outside
+            .at()
+            .ledger
+            .as_deref()
+            .context("there is no ledger")?;
+        let first = ledger::read(path)?.find_map(|entry| match entry {
+            Ok(Entry::Request(request)) if request.verdict == Verdict::Accepted => Some(request),
+            Ok(_) | Err(_) => None,
+        });
+        let title = first.and_then(|it| it.title).unwrap_or_default();
+        self.screen.tell(&format!("first push: {title}"));
+        Ok(at)
+    }
+
+    /// Kills a notifier while it is busy, and a fetcher; brings both back.
+    async fn kill(&self) -> anyhow::Result<Kill> {
+        let notifier = self.stage.role("notifier-1")?;
+        let fetcher = self.stage.role("fetcher-1")?;
+        // Their figures would die with them.
+        self.watch.look().await;
+        let repeated = self.stage.outside().stats().await?.ledger.repeated;
+        let in_flight = self.busy().await?;
+        let at_us = clock::now().as_microsecond();
+        self.stage.kill(&notifier)?;
+        self.stage.kill(&fetcher)?;
+        notifier.gone().await;
+        fetcher.gone().await;
+        self.screen.tell(&format!(
+            "kill -9 of notifier-1 (process {}) with at least {in_flight} sends in flight, and of \
+             fetcher-1 (process {}); its tasks come again after {} s (ack_wait), W is {WINDOW}",
+            notifier.pid(),
+            fetcher.pid(),
+            ACK_WAIT.as_secs()
+        ));
+        tokio::time::sleep(MISSED).await;
+        self.back("notifier", "notifier-1-again").await?;
+        self.back("fetcher", "fetcher-1-again").await?;
+        self.screen.tell("notifier-1 and fetcher-1 are back");
+        self.taken_over(at_us, repeated).await?;
+        Ok(Kill { at_us, in_flight })
+    }
+
+    /// Tells when the first send that was interrupted is made again. A send that is made again is
+    /// the sign of it; if nothing was interrupted there is none.
+    async fn taken_over(&self, killed_us: i64, repeated: u64) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + ACK_WAIT * 2;
+        while tokio::time::Instant::now() < deadline {
+            if self.stage.outside().stats().await?.ledger.repeated > repeated {
+                let after_us = clock::now().as_microsecond() - killed_us;
+                let after = Duration::from_micros(u64::try_from(after_us).unwrap_or_default());
+                let after = after.as_secs_f64();
+                let line =
+                    format!("the interrupted tasks were taken over {after:.1} s after the kill");
+                self.screen.tell(&line);
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for a moment in which each notifier has enough in flight, and returns how much that is.
+    ///
+    /// Neither may have more than [`CONCURRENCY`] in flight, so what is beyond that is the other's.
+    async fn busy(&self) -> anyhow::Result<u64> {
+        let deadline = tokio::time::Instant::now() + BUSY_WITHIN;
+        let mut most = 0;
+        loop {
+            let in_flight = self.stage.outside().stats().await?.ledger.in_flight;
+            let least = in_flight.saturating_sub(CONCURRENCY);
+            most = most.max(least);
+            if least >= LEAST_IN_FLIGHT + MARGIN {
+                return Ok(least);
+            }
+            if tokio::time::Instant::now() > deadline {
+                self.screen.tell(&format!(
+                    "the notifiers are never busy enough (at most {most} sends each for certain): \
+                     killing all the same"
+                ));
+                return Ok(least);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn back(&self, role: &str, name: &str) -> anyhow::Result<Arc<Actor>> {
+        let actor = self.stage.start(role, name)?;
+        actor.ready(self.stage.client()).await?;
+        Ok(actor)
+    }
+
+    /// Waits until nothing is pending, unsettled or in flight, in three looks that agree.
+    async fn settled(&self) -> anyhow::Result<bool> {
+        let deadline = tokio::time::Instant::now() + SETTLED_WITHIN;
+        let (mut n_calm, mut last) = (0, None);
+        while n_calm < 3 {
+            if tokio::time::Instant::now() > deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let work = self.stage.broker().work(self.stage.client()).await?;
+            let counts = self.stage.outside().stats().await?.ledger;
+            let seen = (work.last_event(), counts.requests);
+            let is_calm = work.n_open() == 0 && counts.in_flight == 0 && last == Some(seen);
+            n_calm = if is_calm { n_calm + 1 } else { 0 };
+            last = Some(seen);
+        }
+        Ok(true)
+    }
+}
