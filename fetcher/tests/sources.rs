@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "support code of tests")]
 
-use fanfare_fetcher::Config;
+use fanfare_fetcher::{Config, trial_of_bytes};
 
 fn examples() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sources");
@@ -107,4 +107,62 @@ fn an_unknown_key_is_named() {
         let error = toml::from_str::<Config>(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
+}
+
+/// The first block of a language in a page.
+fn block(page: &str, language: &str) -> String {
+    let start = format!("```{language}\n");
+    let after = page.split_once(&start).unwrap().1;
+    after.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_page_about_your_own_feed_shows_what_really_happens() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/your-own-feed.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let config: Config = toml::from_str(&block(&page, "toml")).unwrap();
+    assert_eq!(config.validate(), []);
+    let document = block(&page, "json");
+    let now = "2026-03-01T12:30:00Z".parse().unwrap();
+    let trial = trial_of_bytes(&config.source[0], document.as_bytes(), now).unwrap();
+    let shown = trial.to_string();
+    let (row, _) = shown.split_once("\n1 items").unwrap();
+    assert!(page.contains(row), "{shown}");
+    assert_eq!(trial.n_events(), 1);
+}
+
+#[test]
+fn a_trial_shows_each_item_with_its_verdict() {
+    let config: Config = toml::from_str(
+        "[[source]]\nname = \"s\"\nid = \"{{ item.id }}\"\ntime = \"{{ item.at }}\"\ntopics = [\"t\"]\ntitle = \"{{ item.id }}\"\nwhen = \"item.id != 'no'\"\nlevel = { levels = [2], of = \"{{ item.n }}\" }\n[[source.input]]\nhttp = \"https://example.org\"\nitems = \"$[*]\"",
+    )
+    .unwrap();
+    let document = r#"[
+        {"id": "news", "at": "2026-03-01", "n": 2},
+        {"id": "news", "at": "2026-03-01", "n": 3},
+        {"id": "low", "at": "2026-03-01", "n": 1},
+        {"id": "old", "at": "2026-02-01", "n": 2},
+        {"id": "odd", "at": "someday", "n": 2},
+        {"id": "no"}
+    ]"#;
+    let now = "2026-03-01T12:30:00Z".parse().unwrap();
+    let trial = trial_of_bytes(&config.source[0], document.as_bytes(), now).unwrap();
+    assert_eq!(
+        (trial.rows.len(), trial.n_events(), trial.n_left_out),
+        (4, 1, 1)
+    );
+    let shown = trial.to_string();
+    for expected in [
+        "event   news  level s2  topics t",
+        "silent  low  (below all levels)",
+        "silent  old  (older than fresh_for)",
+        "reject  odd  (time: time: is no time that can be read)",
+        "6 items: 1 events, 2 silent, 1 left out, 1 rejected",
+    ] {
+        assert!(
+            shown.contains(expected),
+            "{expected} is missing in:\n{shown}"
+        );
+    }
+    assert!(trial_of_bytes(&config.source[0], &document.as_bytes()[..50], now).is_err());
 }

@@ -464,7 +464,7 @@ async fn a_gap_and_a_reopened_socket_each_make_the_rest_input_catch_up_at_once()
     let feed = Arc::new(Feed::default());
     let rest = feed.serve().await;
     let socket = Socket::start().await;
-    let config = quakes_config(&rest.base, "a", Some(&socket.url)).replace("30ms", "20s")
+    let config = quakes_config(&rest.base, "a", Some(&socket.url)).replace("30ms", "100s")
         + "sequence = { of = \"{{ frame.n }}\" }\n";
     let a = Fetcher::start(&server, "a", &config).await;
     eventually(async || equal("open sockets", socket.n_open(), 1)).await;
@@ -480,7 +480,7 @@ async fn a_gap_and_a_reopened_socket_each_make_the_rest_input_catch_up_at_once()
     socket.send(frame(4));
     eventually(async || equal("missed", a.of("usgs").n_missed(), 1)).await;
     eventually(async || equal("stored", a.n_stored("usgs"), 2)).await;
-    assert_eq!(n_asked(), 2, "the document was not due for 20 s");
+    assert_eq!(n_asked(), 2, "the document was not due for 100 s");
 
     feed.show("a", vec![feed.quake("us3", 5.0)]);
     socket.cut();

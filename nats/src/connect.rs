@@ -207,14 +207,20 @@ impl Broker {
         }
     }
 
+    /// Tells of every connection from here on.
+    pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
+        let mut reconnects = self.reconnects.clone();
+        reconnects.mark_unchanged();
+        reconnects
+    }
+
     /// Publishes once and waits for the answer, but no longer than the connection lasts: an answer
     /// to a connection that was lost never comes, and waiting for it cost 5 s at each restart of a
     /// server (measured).
     ///
     /// Dropping this leaves it unknown whether the message is stored.
     pub(crate) async fn ask(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Answer {
-        let mut reconnects = self.reconnects.clone();
-        reconnects.mark_unchanged();
+        let mut reconnects = self.reconnects();
         tokio::select! {
             answer = request::publish(&self.client, subject, headers, payload) => answer,
             Ok(()) = reconnects.changed() => Answer::Unknown(Unknown::Silence),

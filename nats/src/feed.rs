@@ -6,7 +6,10 @@ use async_nats::jetstream::consumer::push::{OrderedError, OrderedErrorKind};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv::{Operation, Watch, WatcherError};
 use futures::StreamExt;
+use rand::Rng;
 use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::connect::Broker;
 use crate::control::{is_marker, kv_subject};
@@ -14,6 +17,9 @@ use crate::device::{Device, DeviceId};
 
 /// Messages of one pull of the load; measured to be near the best.
 const LOAD_BATCH: usize = 5000;
+
+/// How long a watch tries to resume before it gives up: an election takes 4 to 11 s.
+const RESUME_WITHIN: Duration = Duration::from_secs(20);
 
 /// One change of the bucket, in the order of revisions.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +48,8 @@ pub enum FeedError {
 pub struct DeviceWatch {
     watch: Watch,
     last: u64,
+    reconnects: watch::Receiver<u64>,
+    is_stale: bool,
     broker: Broker,
 }
 
@@ -143,17 +151,20 @@ impl Broker {
     /// # Errors
     /// [`FeedError::Read`].
     pub async fn watch_devices(&self, after: u64) -> Result<DeviceWatch, FeedError> {
-        let bucket = self.names.devices_bucket();
-        let store = self.context.get_key_value(bucket).await.map_err(read)?;
-        let watch = store
-            .watch_all_from_revision(after + 1)
-            .await
-            .map_err(read)?;
         Ok(DeviceWatch {
-            watch,
+            watch: self.open_watch(after).await?,
             last: after,
+            reconnects: self.reconnects(),
+            is_stale: false,
             broker: self.clone(),
         })
+    }
+
+    async fn open_watch(&self, after: u64) -> Result<Watch, FeedError> {
+        let bucket = self.names.devices_bucket();
+        let store = self.reads.get_key_value(bucket).await.map_err(read)?;
+        let watch = store.watch_all_from_revision(after + 1).await;
+        watch.map_err(read)
     }
 }
 
@@ -168,8 +179,35 @@ fn is_silence(error: &WatcherError) -> bool {
 }
 
 impl DeviceWatch {
-    /// The next change and its revision, each greater than the one before. It resumes by itself
-    /// after a lost connection, and ten seconds after a server fell silent.
+    /// Begins the watch anew behind what it has shown last. The client's own watch notices that the
+    /// server of its consumer died only after ten seconds, so call this when a change that must
+    /// have happened is overdue.
+    ///
+    /// Dropping the future leaves the watch as it was.
+    ///
+    /// # Errors
+    /// [`FeedError::Read`]: the watch is as it was.
+    pub async fn resume(&mut self) -> Result<(), FeedError> {
+        self.watch = self.broker.open_watch(self.last).await?;
+        self.is_stale = false;
+        Ok(())
+    }
+
+    async fn resume_patiently(&mut self) -> Result<(), FeedError> {
+        let deadline = Instant::now() + RESUME_WITHIN;
+        while let Err(error) = self.resume().await {
+            if Instant::now() >= deadline {
+                return Err(error);
+            }
+            tracing::debug!(%error, "the watch of the device bucket cannot resume yet");
+            let pause = rand::rng().random_range(100..=300);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        Ok(())
+    }
+
+    /// The next change and its revision, each greater than the one before. It resumes at once by
+    /// itself after a lost connection.
     ///
     /// Dropping the future loses nothing.
     ///
@@ -177,14 +215,21 @@ impl DeviceWatch {
     /// [`FeedError`]: load again.
     pub async fn next(&mut self) -> Result<(Change, u64), FeedError> {
         let entry = loop {
-            match self.watch.next().await.ok_or(FeedError::Ended)? {
-                // Where the watch had shown nothing yet it resumes from the beginning.
+            if self.is_stale {
+                self.resume_patiently().await?;
+            }
+            let entry = tokio::select! {
+                biased;
+                Ok(()) = self.reconnects.changed() => {
+                    self.is_stale = true;
+                    continue;
+                }
+                entry = self.watch.next() => entry.ok_or(FeedError::Ended)?,
+            };
+            match entry {
                 Ok(entry) if entry.revision > self.last => break entry,
                 Ok(_) => {}
-                // The watch's consumer died with its server; being asked again it makes another.
-                Err(error) if is_silence(&error) => {
-                    tracing::debug!(%error, "watch of the device bucket resumes");
-                }
+                Err(error) if is_silence(&error) => self.is_stale = true,
                 Err(error) => return Err(read(error)),
             }
         };

@@ -47,12 +47,17 @@ pub(crate) struct Ended {
     pub(crate) at: Timestamp,
 }
 
-/// One device in the hands of a worker.
-pub(crate) struct Delivery {
+/// What all turns of a task have in common.
+pub(crate) struct Turns {
     pub(crate) shared: Arc<Shared>,
     pub(crate) lane: Arc<LaneOfProcess>,
     pub(crate) loaded: Arc<Loaded>,
-    pub(crate) task: Arc<Task>,
+    pub(crate) task: Task,
+}
+
+/// One device in the hands of a worker.
+pub(crate) struct Delivery {
+    pub(crate) turns: Arc<Turns>,
     pub(crate) hash: DeviceHash,
     pub(crate) attempts: u32,
     pub(crate) target: fanfare_nats::index::Target,
@@ -69,11 +74,12 @@ impl Delivery {
             device: &self.target.id,
             token: &self.target.token,
         };
-        let outcome = self.lane.app.app.attempt(&to, &form, now).await;
+        let outcome = self.turns.lane.app.app.attempt(&to, &form, now).await;
         drop(admission);
         let at = clock::now();
         {
             let mut brake = self
+                .turns
                 .lane
                 .app
                 .brake
@@ -81,7 +87,8 @@ impl Delivery {
                 .unwrap_or_else(PoisonError::into_inner);
             brake.record_attempts(1, at);
         }
-        let left = Duration::try_from(self.task.expires_at.duration_since(at)).unwrap_or_default();
+        let left =
+            Duration::try_from(self.turns.task.expires_at.duration_since(at)).unwrap_or_default();
         let backoff = Backoff::DEVICE.delay(self.attempts, rand::rng().random());
         let turn = match outcome.next(backoff, left) {
             Next::Done => Turn::Marked(Mark::Accepted, None),
@@ -97,7 +104,7 @@ impl Delivery {
                 reason,
                 maybe_delivered: true,
                 ..
-            } if self.loaded.event.guarantee == Guarantee::AtMostOnce => {
+            } if self.turns.loaded.event.guarantee == Guarantee::AtMostOnce => {
                 Turn::Marked(Mark::Unclear, Some(reason))
             }
             Next::HandBack {
@@ -130,18 +137,18 @@ impl Delivery {
     async fn bury(&self, reason: Reason, at: Timestamp) -> Turn {
         let letter = DeadLetter {
             reason: DeadReason::Refused,
-            event: self.task.event.to_string(),
-            event_seq: self.task.event_seq,
-            app: self.task.lane.app.to_string(),
+            event: self.turns.task.event.to_string(),
+            event_seq: self.turns.task.event_seq,
+            app: self.turns.task.lane.app.to_string(),
             device: self.hash.to_string(),
             attempts: self.attempts + 1,
             error: reason.to_string(),
             at,
             payload: None,
         };
-        match self.shared.broker.bury(&letter).await {
+        match self.turns.shared.broker.bury(&letter).await {
             Ok(()) => {
-                self.shared.metrics.dead_letters.inc();
+                self.turns.shared.metrics.dead_letters.inc();
                 Turn::Marked(Mark::Refused, Some(reason))
             }
             Err(_) => Turn::Failed(None, "dead letter not stored".into()),
@@ -153,6 +160,7 @@ impl Delivery {
     async fn retire(&self, since: Option<Timestamp>, sent_at: Timestamp) {
         let brake = {
             let mut brake = self
+                .turns
                 .lane
                 .app
                 .brake
@@ -164,7 +172,7 @@ impl Delivery {
         let Ok(id) = DeviceId::parse(&self.target.id) else {
             return;
         };
-        let stored = match self.shared.broker.device(&id).await {
+        let stored = match self.turns.shared.broker.device(&id).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return,
             Err(error) => {
@@ -181,7 +189,7 @@ impl Delivery {
             Removal::Remove => {}
             Removal::Held => {
                 tracing::warn!(
-                    app = %self.task.lane.app,
+                    app = %self.turns.task.lane.app,
                     "too many tokens come back as unknown: none is removed; compare app, environment and bundle"
                 );
                 return;
@@ -189,13 +197,14 @@ impl Delivery {
             Removal::RegisteredSince | Removal::Changed => return,
         }
         match self
+            .turns
             .shared
             .broker
             .delete_device(&id, Expect::Revision(stored.revision))
             .await
         {
             Ok(_) => {
-                self.shared.metrics.retired.inc();
+                self.turns.shared.metrics.retired.inc();
                 tracing::debug!(device.id = %id, "token removed: the provider knows it no more");
             }
             Err(error) => {

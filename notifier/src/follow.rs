@@ -113,8 +113,10 @@ impl Follower {
                 let _ended = ended_sender; // Dropped with the thread, also by a panic.
                 runtime.block_on(async {
                     tokio::select! {
-                        () = fold.run() => {}
+                        // First: what the fold hears while everything ends is no news.
+                        biased;
                         () = stop_fold.cancelled() => {}
+                        () = fold.run() => {}
                     }
                 });
             })?;

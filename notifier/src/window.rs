@@ -51,6 +51,11 @@ impl Window {
         self.credit.add_permits(n);
     }
 
+    /// Whether no credit is left.
+    pub fn is_exhausted(&self) -> bool {
+        self.credit.available_permits() == 0
+    }
+
     /// Credits that are taken.
     pub fn taken(&self) -> usize {
         self.size.saturating_sub(self.credit.available_permits())

@@ -18,9 +18,9 @@ use fanfare_nats::receipt::{Claim, Mark, Verdict};
 use fanfare_nats::receipts::{AppendError, ReceiptChain};
 
 use self::sending::Sending;
+use crate::attempt::Turns;
 use crate::clock;
 use crate::config::Sabotage;
-use crate::loaded::Loaded;
 use crate::metric::{EXPIRED, SUPERSEDED};
 use crate::planner;
 use crate::progress::Progress;
@@ -130,7 +130,13 @@ async fn attend(
         Err(settle) => return settle,
     };
     shared.follower.ready_for(task.revision).await;
-    send(shared, lane, loaded, task, progress, chain).await
+    let turns = Turns {
+        shared: shared.clone(),
+        lane: lane.clone(),
+        loaded,
+        task,
+    };
+    send(turns, progress, chain).await
 }
 
 /// Ends a task without sending: everyone left gets `mark`.
@@ -177,24 +183,9 @@ fn lost(error: &AppendError) -> Settle {
     Settle::Forget
 }
 
-async fn send(
-    shared: &Arc<Shared>,
-    lane: &Arc<LaneOfProcess>,
-    loaded: Arc<Loaded>,
-    task: Task,
-    progress: Progress,
-    chain: ReceiptChain,
-) -> Settle {
-    let task = Arc::new(task);
-    let sending = Sending::new(
-        shared.clone(),
-        lane.clone(),
-        loaded,
-        task.clone(),
-        progress,
-        chain,
-    );
-    let progress = match sending.run().await {
+async fn send(turns: Turns, progress: Progress, chain: ReceiptChain) -> Settle {
+    let (shared, task) = (turns.shared.clone(), turns.task.clone());
+    let progress = match Sending::new(turns, progress, chain).run().await {
         Ok(progress) => progress,
         Err(settle) => return settle,
     };

@@ -169,6 +169,23 @@ mod tests {
     }
 
     #[test]
+    fn an_rss_feed_cut_off_anywhere_is_an_error() {
+        for rss in [
+            "<rss version='2.0'><channel><title>t</title><item><guid>1</guid></item><item><guid>2</guid><title>x</title></item></channel></rss>",
+            "<rdf:RDF xmlns='http://purl.org/rss/1.0/' xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><channel><title>t</title><link>l</link><description>d</description></channel><item><title>x</title><link>l</link></item></rdf:RDF>",
+            "<rss version='0.91'><channel><title>t</title><link>l</link><description>d</description><item><title>x</title><link>l</link></item></channel></rss>",
+        ] {
+            assert!(read_feed(rss.as_bytes()).is_ok(), "{rss}");
+            for cut in 0..rss.len() {
+                assert!(
+                    read_feed(&rss.as_bytes()[..cut]).is_err(),
+                    "cut at {cut}: {rss}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_entry_without_guid_link_and_title_keeps_its_id_from_poll_to_poll() {
         let rss = r#"<rss version="2.0"><channel><title>t</title><ttl>30</ttl>
             <item><description>same words</description></item>

@@ -324,7 +324,7 @@ fn apply(index: &mut Index, op: &Op, revision: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn the_index_is_the_brute_force_model(ops in ops()) {

@@ -3,25 +3,25 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use fanfare_nats::DeviceHash;
 use fanfare_nats::index::Interest;
 use fanfare_nats::receipt::{Later, Line, Mark};
 use fanfare_nats::receipts::{AppendError, ReceiptChain};
-use fanfare_nats::{DeviceHash, Task};
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::{Settle, lost};
-use crate::attempt::{Delivery, Ended, Turn};
+use crate::attempt::{Delivery, Ended, Turn, Turns};
 use crate::clock;
 use crate::lane::AfterFailure;
-use crate::loaded::{Form, Loaded};
+use crate::loaded::Form;
 use crate::metric::EXPIRED;
 use crate::outcome::Reason;
 use crate::progress::Progress;
-use crate::shared::{LaneOfProcess, Shared};
+use crate::shared::Shared;
 use crate::window::{Admission, Window};
 
 /// Devices looked up under one lock.
@@ -32,9 +32,7 @@ type Appending = BoxFuture<'static, (ReceiptChain, Result<u64, AppendError>)>;
 /// A task being sent.
 pub(super) struct Sending {
     shared: Arc<Shared>,
-    lane: Arc<LaneOfProcess>,
-    loaded: Arc<Loaded>,
-    task: Arc<Task>,
+    turns: Arc<Turns>,
     form: Form,
     interest: Interest,
     progress: Progress,
@@ -57,28 +55,18 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        lane: Arc<LaneOfProcess>,
-        loaded: Arc<Loaded>,
-        task: Arc<Task>,
-        progress: Progress,
-        chain: ReceiptChain,
-    ) -> Self {
-        let due = progress.due(clock::now()).into();
-        let interest = shared.follower.index().interest(&loaded.event);
-        let form = loaded.form(&task.lane.app, &lane.app.app);
+    pub(super) fn new(turns: Turns, progress: Progress, chain: ReceiptChain) -> Self {
+        let shared = turns.shared.clone();
+        let interest = shared.follower.index().interest(&turns.loaded.event);
         Self {
-            shared,
-            lane,
-            loaded,
-            task,
-            form,
+            due: progress.due(clock::now()).into(),
             interest,
+            form: turns.loaded.form(&turns.task.lane.app, &turns.lane.app.app),
+            turns: Arc::new(turns),
+            shared,
             progress,
             chain: Some(chain),
             again: VecDeque::new(),
-            due,
             chunk: VecDeque::new(),
             in_flight: FuturesUnordered::new(),
             appending: None,
@@ -95,12 +83,10 @@ impl Sending {
         let (window, stop) = (self.shared.window.clone(), self.shared.stop.clone());
         let follower = self.shared.follower.clone();
         loop {
-            let may_begin = self.halt.is_none() && self.has_more();
+            self.advance(&window);
+            let may_begin = self.may_begin();
             if !may_begin && self.in_flight.is_empty() && self.appending.is_none() {
-                if self.progress.n_unrecorded() == 0 || self.chain.is_none() {
-                    break;
-                }
-                self.begin_append();
+                break;
             }
             let record_at = self.record_at();
             tokio::select! {
@@ -115,12 +101,11 @@ impl Sending {
                 () = stop.cancelled(), if self.halt.is_none() => {
                     self.halt = Some(Settle::Back(None));
                 }
-                () = follower.ready_for(self.task.revision), if may_begin && self.is_stale => {
+                () = follower.ready_for(self.turns.task.revision), if may_begin && self.is_stale => {
                     self.is_stale = false;
                 }
                 admission = window.admit(), if may_begin && !self.is_stale => {
                     self.begin(admission);
-                    self.begin_more(&window);
                 }
             }
         }
@@ -131,21 +116,53 @@ impl Sending {
         }
     }
 
+    /// Does what can be done without waiting: takes the answers that are there, begins as many turns
+    /// as there is room for, records what is due. One wait then serves many pushes.
+    fn advance(&mut self, window: &Window) {
+        for _ in 0..CHUNK {
+            match self.in_flight.next().now_or_never() {
+                Some(Some(ended)) => self.ended(ended),
+                Some(None) | None => break,
+            }
+        }
+        for _ in 0..CHUNK {
+            if !self.may_begin() || self.is_stale {
+                break;
+            }
+            match window.try_admit() {
+                Some(admission) => self.begin(admission),
+                None => break,
+            }
+        }
+        let n_unrecorded = self.progress.n_unrecorded();
+        // Without credit nobody begins anything before a receipt is stored.
+        let is_due = n_unrecorded >= self.shared.config.stride
+            || (n_unrecorded > 0 && (window.is_exhausted() || self.is_at_its_end()));
+        if is_due && self.appending.is_none() {
+            self.begin_append();
+        }
+    }
+
+    fn may_begin(&self) -> bool {
+        self.halt.is_none() && self.has_more()
+    }
+
+    /// Nothing is in flight and nothing more is begun.
+    fn is_at_its_end(&self) -> bool {
+        self.in_flight.is_empty() && !self.may_begin()
+    }
+
     fn has_more(&self) -> bool {
         !(self.again.is_empty() && self.due.is_empty() && self.chunk.is_empty())
             || self.progress.cursor().is_some()
     }
 
-    /// When the marks so far should be recorded, if nothing is being recorded.
+    /// When the marks so far are recorded although they are few, if nothing is being recorded.
     fn record_at(&self) -> Option<Instant> {
         if self.appending.is_some() || self.chain.is_none() {
             return None;
         }
-        let since = self.unrecorded_since?;
-        if self.progress.n_unrecorded() >= self.shared.config.stride {
-            return Some(since);
-        }
-        Some(since + self.shared.config.stride_after())
+        Some(self.unrecorded_since? + self.shared.config.stride_after())
     }
 
     fn begin_append(&mut self) {
@@ -187,10 +204,10 @@ impl Sending {
             if self.chunk.is_empty() {
                 let from = self.progress.cursor()?;
                 let index = self.shared.follower.index();
-                index.refresh(&mut self.interest, &self.loaded.event);
-                let app = &self.task.lane.app;
+                index.refresh(&mut self.interest, &self.turns.loaded.event);
+                let app = &self.turns.task.lane.app;
                 self.chunk = index
-                    .walk(&self.interest, app, self.task.range, from, CHUNK)
+                    .walk(&self.interest, app, self.turns.task.range, from, CHUNK)
                     .into();
             }
             let Some(device) = self.chunk.pop_front() else {
@@ -206,19 +223,6 @@ impl Sending {
         }
     }
 
-    /// As many more as there is room for, without going through the loop for each.
-    fn begin_more(&mut self, window: &Window) {
-        for _ in 1..CHUNK {
-            if self.is_stale || !self.has_more() {
-                return;
-            }
-            let Some(admission) = window.try_admit() else {
-                return;
-            };
-            self.begin(admission);
-        }
-    }
-
     /// Begins the next device's turn: the last look at expiry, index and freshness is here, between
     /// taking credit and writing bytes.
     fn begin(&mut self, admission: Admission) {
@@ -226,7 +230,7 @@ impl Sending {
             self.shared.window.release(1);
             return;
         };
-        if self.task.expires_at <= clock::now() {
+        if self.turns.task.expires_at <= clock::now() {
             self.shared.metrics.skip(EXPIRED, 1);
             return self.without_request(device, attempts, Mark::Expired, None);
         }
@@ -238,12 +242,12 @@ impl Sending {
         }
         let target = {
             let index = self.shared.follower.index();
-            index.refresh(&mut self.interest, &self.loaded.event);
+            index.refresh(&mut self.interest, &self.turns.loaded.event);
             index.target(
                 &self.interest,
-                &self.task.lane.app,
+                &self.turns.task.lane.app,
                 device,
-                self.task.revision,
+                self.turns.task.revision,
             )
         };
         let target = match target {
@@ -255,10 +259,7 @@ impl Sending {
             }
         };
         let delivery = Delivery {
-            shared: self.shared.clone(),
-            lane: self.lane.clone(),
-            loaded: self.loaded.clone(),
-            task: self.task.clone(),
+            turns: self.turns.clone(),
             hash: device,
             attempts,
             target,
@@ -312,20 +313,20 @@ impl Sending {
             }
             Turn::Later(wait, reason) => {
                 let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-                let due = at.checked_add(wait).unwrap_or(self.task.expires_at);
+                let due = at.checked_add(wait).unwrap_or(self.turns.task.expires_at);
                 self.had_turn(device, attempts, Mark::Later, Some(reason), at, Some(due));
             }
             Turn::Failed(wish, reason) => {
-                let after = self.lane.state.failed(wish, Instant::now());
+                let after = self.turns.lane.state.failed(wish, Instant::now());
                 self.had_no_turn(device, attempts, after, &reason);
             }
             Turn::Credentials(reason) => {
                 tracing::error!(
-                    app = %self.task.lane.app,
+                    app = %self.turns.task.lane.app,
                     reason = &*reason,
                     "the provider refuses our credentials: the lane is paused, the work is kept"
                 );
-                let after = self.lane.state.refused(Instant::now());
+                let after = self.turns.lane.state.refused(Instant::now());
                 self.had_no_turn(device, attempts, after, &reason);
             }
         }
@@ -341,7 +342,7 @@ impl Sending {
         at: Timestamp,
         due: Option<Timestamp>,
     ) {
-        self.lane.state.succeeded();
+        self.turns.lane.state.succeeded();
         self.credits.0 += 1;
         let attempt = attempts + 1;
         let later = due.map(|due| Later {
@@ -368,13 +369,13 @@ impl Sending {
         reason: &str,
     ) {
         self.shared.window.release(1);
-        tracing::debug!(lane = %self.task.lane, reason, "attempt that marks nobody");
+        tracing::debug!(lane = %self.turns.task.lane, reason, "attempt that marks nobody");
         match after {
             AfterFailure::Again => self.again.push_back((device, attempts)),
             AfterFailure::Paused(pause) => {
                 if self.halt.is_none() {
                     tracing::warn!(
-                        lane = %self.task.lane,
+                        lane = %self.turns.task.lane,
                         reason,
                         seconds = pause.as_secs(),
                         "provider is not available: the lane is paused, its task handed back"
@@ -386,7 +387,7 @@ impl Sending {
     }
 
     fn observe_age(&self, at: Timestamp) {
-        if let Some(occurred) = self.loaded.event.occurred_at {
+        if let Some(occurred) = self.turns.loaded.event.occurred_at {
             self.shared
                 .metrics
                 .event_age

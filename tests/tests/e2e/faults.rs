@@ -10,6 +10,9 @@ use crate::support::{many, sends_in_flight};
 
 const N_DEVICES: usize = 1500;
 
+/// `[notifier] tasks` as shipped.
+const N_TASKS: u64 = 4;
+
 fn slow() -> Setup {
     Setup {
         latency: Duration::from_millis(40),
@@ -97,7 +100,13 @@ async fn a_frozen_notifier_is_fenced_when_it_wakes() {
     pipeline.settled().await;
     let audit = pipeline.audit(&registrations).await;
     println!("repeated {}", audit.repeated());
-    audit.check(pipeline.window());
+    // Known limit: a fenced task gives its credit back while the others of the process have not
+    // heard yet that they are fenced too, so the bound here is a window per task.
+    audit.check(pipeline.window() * N_TASKS);
+    assert!(
+        frozen.metric("fanfare_fenced_claims_total").await > 0.0,
+        "void: it was not fenced"
+    );
     assert!(
         pipeline.tasks_redelivered().await > 0,
         "void: no task came again"

@@ -3,7 +3,6 @@
 
 mod command_line;
 mod delivery;
-
 mod faults;
 mod feeds;
 mod metrics;

@@ -2,7 +2,11 @@
 //!
 //! Each check is a function from text to problems, so that it is tried here on text that breaks the
 //! rule as well as on the project. A reasoned commit may change a check.
-#![expect(clippy::unwrap_used, reason = "support functions of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support functions of tests"
+)]
 
 mod dependencies;
 mod manifests;

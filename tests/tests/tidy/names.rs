@@ -129,7 +129,7 @@ fn types_say_what_they_are_for() {
 fn metrics_in_documents_exist() {
     let mut documents = everything();
     let is_document = |it: &File| {
-        it.path.starts_with("docs/") || it.path.starts_with("deploy/") || it.path.ends_with(".md")
+        it.path.starts_with("docs/") || it.path.starts_with("deploy/") || it.has_ending("md")
     };
     documents.retain(is_document);
     check(metrics(&documents, &one("docs/metrics.md")));

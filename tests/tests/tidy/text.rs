@@ -21,6 +21,13 @@ impl File {
         }
     }
 
+    /// Whether it is of this kind.
+    pub(crate) fn has_ending(&self, ending: &str) -> bool {
+        Path::new(&self.path)
+            .extension()
+            .is_some_and(|it| it == ending)
+    }
+
     /// Lines with their numbers, comments cut off.
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let code = |line: &'_ str| {

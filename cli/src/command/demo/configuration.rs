@@ -19,9 +19,13 @@ pub(super) const ACK_WAIT: Duration = Duration::from_secs(3);
 pub(super) const LEVELS: [f64; 3] = [4.5, 6.0, 7.0];
 /// How long an event may be sent.
 pub(super) const EXPIRES_IN: Duration = Duration::from_hours(6);
-/// What the table shows before the story begins, in seconds: the baseline.
-const START_S: f64 = 3.0 * 3600.0;
-/// The source's name.
+/// What the table shows before the story begins, in seconds: the baseline. Right behind it
+/// us7000pwx1 rises through all levels.
+pub(super) const START_S: f64 = 4770.0;
+/// Where us7000pwx1 has had its say.
+pub(super) const RISEN_S: f64 = 6270.0;
+/// Where the table ends.
+pub(super) const END_S: f64 = 59.1 * 3600.0;
 const SOURCE: &str = "quakes";
 /// Where the sim serves them as a document.
 pub(super) const DOCUMENT: &str = "/quakes/all_day.geojson";

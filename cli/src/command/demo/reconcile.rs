@@ -41,6 +41,8 @@ pub(super) struct Balance {
     pub(super) delivered: u64,
     /// Owed and not sent, because the device got a higher level of the same quake instead.
     pub(super) superseded: u64,
+    /// Quakes on a device that showed more than one level, the higher one in the lower one's place.
+    pub(super) escalated: u64,
     /// Owed, and neither.
     pub(super) lost: u64,
     /// Accepted pushes.
@@ -162,6 +164,8 @@ fn one_screen(
     balance: &mut Balance,
 ) {
     let arrived = |it: &Stored| arrivals.get(&(it.id.as_str(), token)).map(|(at, _)| *at);
+    let n_shown = owed.iter().filter(|it| arrived(it).is_some()).count();
+    balance.escalated += u64::from(n_shown > 1);
     for (place, event) in owed.iter().enumerate() {
         balance.owed += 1;
         let higher = owed.get(place + 1..).unwrap_or_default();

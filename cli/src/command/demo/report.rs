@@ -97,6 +97,10 @@ impl Report {
             "of {} that the feed called for",
             grouped(balance.events_due)
         );
+        let escalated = format!(
+            "{} times a higher level replaced a lower one on a screen",
+            grouped(balance.escalated)
+        );
         let row = |name, n, note: &str| (name, n, note.to_owned());
         vec![
             row(
@@ -120,7 +124,7 @@ impl Report {
                 balance.superseded,
                 "the device got a higher level of the quake instead",
             ),
-            row("delivered", balance.delivered, ""),
+            row("delivered", balance.delivered, &escalated),
             row("accepted", balance.accepted, "by the doubles"),
             row("lost", balance.lost, ""),
             row("repeated", balance.repeated, &bound),
@@ -203,6 +207,7 @@ impl Report {
             "owed": balance.owed,
             "superseded": balance.superseded,
             "delivered": balance.delivered,
+            "escalated": balance.escalated,
             "accepted": balance.accepted,
             "not_accepted": balance.not_accepted,
             "lost": balance.lost,

@@ -10,7 +10,7 @@ use fanfare_sim::ledger::{self, Entry, Verdict};
 use super::Demo;
 use super::actor::Actor;
 use super::cast::{self, Device};
-use super::configuration::{ACK_WAIT, CONCURRENCY, LATENCY, WINDOW};
+use super::configuration::{ACK_WAIT, CONCURRENCY, END_S, LATENCY, RISEN_S, START_S, WINDOW};
 use super::figures::Figures;
 use super::outside::Shown;
 use super::report::grouped;
@@ -19,8 +19,8 @@ use super::stage::Stage;
 use super::watch::Watch;
 use crate::clock;
 
-/// What the table of quakes spans behind the baseline, in feed seconds.
-const SPAN_S: f64 = 56.0 * 3600.0;
+/// The part of the replay that shows one quake rising, slowly enough to be watched.
+const OPENING: f64 = 0.25;
 /// The kill must find so many sends of the victim in flight.
 pub(super) const LEAST_IN_FLIGHT: u64 = 20;
 /// More, because some are answered between the look and the kill.
@@ -126,10 +126,20 @@ impl Story<'_> {
             LATENCY.as_millis()
         ));
         let replay = Duration::from_secs(self.demo.seconds.into());
-        outside.set_speed(SPAN_S / replay.as_secs_f64()).await?;
-        let half = tokio::time::Instant::now() + replay / 2;
+        let opening = replay.mul_f64(OPENING);
+        outside
+            .set_speed((RISEN_S - START_S) / opening.as_secs_f64())
+            .await?;
+        let begun = tokio::time::Instant::now();
         let first_push = self.first_push().await?;
-        tokio::time::sleep_until(half).await;
+        tokio::time::sleep_until(begun + opening).await;
+        let rest = replay.saturating_sub(opening);
+        outside
+            .set_speed((END_S - RISEN_S) / rest.as_secs_f64())
+            .await?;
+        self.screen
+            .tell("that was one quake, rising; the others come faster");
+        tokio::time::sleep_until(begun + replay / 2).await;
         let kill = if self.demo.no_kill {
             None
         } else {
