@@ -3,8 +3,8 @@
 //!
 //! Architecture invariant: this crate knows no source and no cursor, and no type of the NATS client.
 //!
-//! Architecture invariant: [`worker`] alone settles tasks and appends their receipts; [`planner`]
-//! alone settles events. The decisions ([`progress`], [`outcome`], [`hygiene`], [`lane`], `encode`
+//! Architecture invariant: `worker` alone settles tasks and appends their receipts; `planner` alone
+//! settles events. The decisions ([`progress`], [`outcome`], [`hygiene`], [`lane`], `encode`
 //! and `classify` of the providers) are pure.
 //!
 //! Architecture invariant: requests written minus outcomes durably recorded never exceed the window.
@@ -26,6 +26,7 @@ pub mod progress;
 pub mod provider;
 mod role;
 mod sender;
+mod sending_thread;
 mod shared;
 mod window;
 mod worker;

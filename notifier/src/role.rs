@@ -1,7 +1,6 @@
 //! The notifier as a role: apps opened, consumers bound, everything drained in order.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_nats::consumer::ConsumerError;
@@ -10,19 +9,17 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::clock;
 use crate::config::Config;
 use crate::follow::{Follower, FollowerEnded};
-use crate::hygiene::Brake;
 use crate::lane::LaneState;
 use crate::loaded::Events;
 use crate::metric::Metrics;
-use crate::provider::{App, OpenAppError, Resources};
-use crate::shared::{AppState, LaneOfProcess, Shared};
+use crate::planner;
+use crate::provider::OpenAppError;
+use crate::sending_thread::{Lanes, SendingThread};
+use crate::shared::{LaneOfProcess, Shared};
 use crate::window::Window;
-use crate::{planner, sender};
 
 /// Why a notifier ended.
 #[derive(Debug, Error)]
@@ -36,9 +33,12 @@ pub enum RunError {
     /// A consumer does not exist.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
-    /// The thread for the index.
-    #[error("the thread for the device index could not be started")]
+    /// The operating system gives no thread.
+    #[error("a thread could not be started")]
     Thread(#[source] std::io::Error),
+    /// The thread that sends is gone.
+    #[error("the thread that sends ended")]
+    SendingEnded,
     /// The index is gone.
     #[error(transparent)]
     Follower(#[from] FollowerEnded),
@@ -79,9 +79,10 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     readiness.unmet("consumers", "not bound yet");
-    let connections = TaskTracker::new();
     let last = CancellationToken::new(); // After the last send.
     let end = last.clone().drop_guard();
+    let mut sending =
+        SendingThread::start(config.clone(), metrics.clone()).map_err(RunError::Thread)?;
     let (follower, driver) = Follower::start(
         broker.clone(),
         config.freshness(),
@@ -92,7 +93,7 @@ pub async fn run(
     let shared = Arc::new(Shared {
         window: Window::new(config.window, config.concurrency),
         tasks: Arc::new(Semaphore::new(config.tasks)),
-        apps: open_apps(&config, &metrics, &connections, &last)?,
+        apps: sending.apps().await?,
         events: Events::new(broker.clone()),
         broker,
         follower,
@@ -102,26 +103,60 @@ pub async fn run(
     });
     let mut driving = JoinSet::new();
     driving.spawn(driver.run());
-    let mut roles = JoinSet::new();
-    let starting = start(&shared, &readiness, &mut roles);
     let result = tokio::select! {
-        result = starting => result,
+        result = work(&shared, &readiness, sending) => result,
         ended = driving.join_next() => follower_ended(ended),
-    };
-    let result = match result {
-        Ok(()) => tokio::select! {
-            result = drain(&shared, &mut roles) => result,
-            ended = driving.join_next() => follower_ended(ended),
-        },
-        error @ Err(_) => error,
     };
     shared.broker.flush().await;
     drop(end);
-    connections.close();
-    // Connections end by themselves; a provider that does not say goodbye is not waited for.
-    let _ = tokio::time::timeout(Duration::from_secs(2), connections.wait()).await;
     driving.shutdown().await;
     result
+}
+
+/// Loads the index, binds the consumers, and plans and sends until drained.
+async fn work(
+    shared: &Arc<Shared>,
+    readiness: &Readiness,
+    sending: SendingThread,
+) -> Result<(), RunError> {
+    tokio::select! {
+        () = shared.follower.loaded() => {}
+        () = shared.stop.cancelled() => return Ok(()),
+    }
+    let lanes = bind_lanes(shared).await?;
+    let events = shared.broker.event_claims().await?;
+    let mut planners = JoinSet::new();
+    for _ in 0..shared.config.planners {
+        planners.spawn(planner::run(shared.clone(), events.clone()));
+    }
+    planners.spawn(gauges(shared.clone()));
+    readiness.met("consumers");
+    tracing::info!(apps = shared.apps.len(), "notifier takes events and tasks");
+    let (sent, planned) = tokio::join!(
+        async {
+            let sent = sending.serve(lanes).await;
+            shared.stop.cancel(); // If it ended by itself, the planners end too.
+            sent
+        },
+        drain(shared, &mut planners)
+    );
+    sent.and(planned)
+}
+
+async fn bind_lanes(shared: &Arc<Shared>) -> Result<Lanes, RunError> {
+    let mut bound = Vec::new();
+    for lane in lanes(&shared.config)? {
+        let claims = shared.broker.task_claims(&lane).await?;
+        let Some(app) = shared.apps.get(&lane.app).cloned() else {
+            continue;
+        };
+        let state = LaneState::default();
+        bound.push((Arc::new(LaneOfProcess { lane, state, app }), claims));
+    }
+    Ok(Lanes {
+        shared: shared.clone(),
+        lanes: bound,
+    })
 }
 
 fn follower_ended(
@@ -132,61 +167,6 @@ fn follower_ended(
         Some(Ok(Err(error))) => Err(error.into()),
         Some(Err(error)) => Err(RunError::Panic(error)),
     }
-}
-
-fn open_apps(
-    config: &Config,
-    metrics: &Metrics,
-    connections: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<HashMap<AppName, Arc<AppState>>, RunError> {
-    let resources = Resources {
-        attempts: metrics.attempts.clone(),
-        ..Resources::new(connections.clone(), stop.clone())
-    };
-    config
-        .app
-        .iter()
-        .map(|app| {
-            let state = AppState {
-                app: App::open(app, &resources, clock::now())?,
-                brake: Mutex::new(Brake::default()),
-            };
-            Ok((AppName::parse(&app.name)?, Arc::new(state)))
-        })
-        .collect()
-}
-
-/// Loads the index, then binds consumers and begins to take work.
-async fn start(
-    shared: &Arc<Shared>,
-    readiness: &Readiness,
-    roles: &mut JoinSet<()>,
-) -> Result<(), RunError> {
-    tokio::select! {
-        () = shared.follower.loaded() => {}
-        () = shared.stop.cancelled() => return Ok(()),
-    }
-    let events = shared.broker.event_claims().await?;
-    for _ in 0..shared.config.planners {
-        roles.spawn(planner::run(shared.clone(), events.clone()));
-    }
-    for lane in lanes(&shared.config)? {
-        let claims = shared.broker.task_claims(&lane).await?;
-        let Some(app) = shared.apps.get(&lane.app).cloned() else {
-            continue;
-        };
-        let lane = Arc::new(LaneOfProcess {
-            lane,
-            state: LaneState::default(),
-            app,
-        });
-        roles.spawn(sender::run(shared.clone(), lane, claims));
-    }
-    roles.spawn(gauges(shared.clone()));
-    readiness.met("consumers");
-    tracing::info!(apps = shared.apps.len(), "notifier takes events and tasks");
-    Ok(())
 }
 
 async fn drain(shared: &Shared, roles: &mut JoinSet<()>) -> Result<(), RunError> {

@@ -124,10 +124,7 @@ impl Demo {
 
     async fn told(&self, stage: &Stage, screen: &Screen) -> anyhow::Result<Report> {
         let told = story::tell(self, stage, screen).await?;
-        let held = stage
-            .broker()
-            .held(stage.client(), stage.environment())
-            .await?;
+        let held = stage.held().await?;
         let warnings = stage.strike().await;
         let ledger = stage.outside().at().ledger.as_deref();
         // Complete since the sim has ended.

@@ -11,6 +11,7 @@ use super::support::{event, event_at, raw, state, strike, usgs};
 
 on_one_and_three!(
     an_event_is_stored_once_and_read_back_as_it_was_written,
+    identity_is_the_subject_and_needs_no_memory_of_message_ids,
     of_racing_publishers_exactly_one_stores_each_event,
     nothing_is_lost_or_doubled_when_the_broker_is_killed_under_load,
 );
@@ -59,6 +60,23 @@ async fn an_event_is_stored_once_and_read_back_as_it_was_written(server: TestSer
             .unwrap()
             .is_empty()
     );
+}
+
+async fn identity_is_the_subject_and_needs_no_memory_of_message_ids(server: TestServer) {
+    let (broker, raw) = (server.broker("n1").await, raw(&server).await);
+    let event = event("us1");
+    // What stands there has no message id, as after the window of two minutes.
+    let subject = format!("fanfare.event.usgs.{}.first", event.screen());
+    raw.publish(subject, "older".into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert_eq!(
+        broker.publish(&event, false).await.unwrap(),
+        Published::Already
+    );
+    assert_eq!(state(&raw, "FANFARE_EVENTS").await.messages, 1);
 }
 
 /// Publishes `us0` to `us<n-1>`; returns how many this one stored.

@@ -47,6 +47,7 @@ const LONG: &[(&str, &str)] = &[
         "notifier/tests/provider_suite/pool.rs",
         "one suite about one pool",
     ),
+    ("fetcher/tests/http_input.rs", "one suite about one input"),
 ];
 
 /// Marks of what is not done, in two parts so that this file passes.

@@ -75,6 +75,9 @@ impl Broker {
                 obtained = &mut obtaining => break obtained?,
             }
         };
+        while let Ok(step) = said.try_recv() {
+            screen.tell(&step);
+        }
         let user = (
             USER.to_owned(),
             format!("{:032x}", rand::rng().random::<u128>()),
@@ -108,25 +111,22 @@ impl Broker {
         &self.server
     }
 
-    async fn connect(&self, environment: &Environment) -> Result<fanfare_nats::Broker, Failure> {
-        let process = Process::new(&Config::default(), environment);
-        roles::connect(self.options.clone(), "demo", &process).await
-    }
-
     /// Makes streams and consumers as `config` needs them, with the demo's short `ack_wait`.
     pub(super) async fn furnish(
         &self,
         config: &Config,
         environment: &Environment,
-    ) -> Result<(), Failure> {
+    ) -> Result<fanfare_nats::Broker, Failure> {
         let lanes = fanfare_notifier::lanes(&config.notifier).context("an app has a wrong name")?;
         let topology = Topology {
             ack_wait: ACK_WAIT,
             ..Topology::new(1, lanes)
         };
-        let broker = self.connect(environment).await?;
+        let process = Process::new(&Config::default(), environment);
+        let broker = roles::connect(self.options.clone(), "demo", &process).await?;
         let made = broker.ensure(&topology).await;
-        Ok(made.context("the streams cannot be made")?)
+        made.context("the streams cannot be made")?;
+        Ok(broker)
     }
 
     /// Its consumers, as the server tells of them.
@@ -146,10 +146,8 @@ impl Broker {
     pub(super) async fn held(
         &self,
         client: &reqwest::Client,
-        environment: &Environment,
+        broker: &fanfare_nats::Broker,
     ) -> anyhow::Result<Held> {
-        let broker = self.connect(environment).await;
-        let broker = broker.map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let work = self.work(client).await?;
         let read = async |seq| -> anyhow::Result<Option<(Stored, u64)>> {
             let Some(event) = broker.event_at(seq).await? else {

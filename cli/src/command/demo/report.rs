@@ -129,6 +129,11 @@ impl Report {
             row("lost", balance.lost, ""),
             row("repeated", balance.repeated, &bound),
             row("sent to no debt", balance.surplus, ""),
+            row(
+                "lower after higher",
+                balance.lowered,
+                "a level that came after a higher one of its quake",
+            ),
             row("redeliveries", held.redelivered, &planned),
             row("fenced claims", self.figures.fenced, ""),
         ]
@@ -260,13 +265,6 @@ impl Report {
                 notes,
                 "{} events are missing in the stream, {} are there without reason",
                 balance.events_missing, balance.events_surplus
-            )?;
-        }
-        if balance.lowered > 0 {
-            writeln!(
-                notes,
-                "{} pushes of a lower level came after a higher one (their tasks had begun)",
-                balance.lowered
             )?;
         }
         if balance.not_accepted > 0 {

@@ -9,7 +9,7 @@ use fanfare_nats_server::Environment;
 use tempfile::TempDir;
 
 use super::actor::{self, Actor};
-use super::broker::{self, Broker};
+use super::broker::{self, Broker, Held};
 use super::configuration::{self, Access};
 use super::outside::Outside;
 use super::screen::Screen;
@@ -28,6 +28,7 @@ pub(super) struct Stage {
     roles: Mutex<Vec<Arc<Actor>>>,
     killed: Mutex<Vec<Arc<Actor>>>,
     outside: Outside,
+    connection: fanfare_nats::Broker,
     broker: Broker,
     folder: TempDir,
     environment: Environment,
@@ -58,11 +59,12 @@ impl Stage {
         let broker = Broker::start(binary, environment, at, screen);
         let (outside, broker) = tokio::try_join!(outside, broker)?;
         let config = configure(at, &broker, &outside)?;
-        broker.furnish(&config, environment).await?;
+        let connection = broker.furnish(&config, environment).await?;
         let stage = Self {
             roles: Mutex::default(),
             killed: Mutex::default(),
             outside,
+            connection,
             broker,
             folder,
             environment: environment.clone(),
@@ -142,9 +144,9 @@ impl Stage {
         &self.client
     }
 
-    /// The environment that the demo was started in.
-    pub(super) fn environment(&self) -> &Environment {
-        &self.environment
+    /// What the broker holds now.
+    pub(super) async fn held(&self) -> anyhow::Result<Held> {
+        self.broker.held(&self.client, &self.connection).await
     }
 
     /// Where logs and ledger are.
