@@ -145,7 +145,13 @@ impl Config {
 
     /// Facts that an operator should know although nothing is wrong.
     pub(crate) fn notes(&self) -> Vec<Problem> {
-        self.fetcher.notes()
+        let mut notes = self.fetcher.notes();
+        let contact = self.fetcher.fetcher.contact.as_deref();
+        if contact.is_some_and(|it| it.contains("example.org")) {
+            let message = "is the example's: publishers want to reach you before they block you";
+            notes.push(Problem::new("fetcher.contact", message));
+        }
+        notes
     }
 }
 

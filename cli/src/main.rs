@@ -18,6 +18,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use fanfare_nats_server::Environment;
 
+/// A push allocates on one thread and frees on another; the system's allocator pays for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command = match command::Command::try_parse() {
         Ok(command) => command,

@@ -1,5 +1,7 @@
 //! Logs and metrics of the process.
 
+mod json;
+
 use std::io::IsTerminal;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -7,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::{DefaultFields, Format, JsonFields};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -30,11 +34,19 @@ pub(crate) fn start_logs(config: &LogConfig, rust_log: Option<&str>) {
     let started = match config.format {
         LogFormat::Auto if is_terminal => logs.with_ansi(true).try_init(),
         LogFormat::Text => logs.with_ansi(is_terminal).try_init(),
-        LogFormat::Auto | LogFormat::Json => logs.json().flatten_event(true).try_init(),
+        LogFormat::Auto | LogFormat::Json => json_lines(logs).try_init(),
     };
     if started.is_err() {
         tracing::debug!("logging was started before");
     }
+}
+
+/// The same logs as JSON.
+fn json_lines<F, W>(
+    logs: SubscriberBuilder<DefaultFields, Format, F, W>,
+) -> SubscriberBuilder<JsonFields, json::JsonLines, F, W> {
+    logs.fmt_fields(JsonFields::new())
+        .event_format(json::JsonLines)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -1,7 +1,6 @@
 //! The demo as people meet it: its verdict, its exit codes, and what is left of its processes.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "support functions of tests"
 )]
@@ -34,7 +33,7 @@ impl Demo {
         let report = Arc::<StdMutex<String>>::default();
         let (tell, write) = (Arc::clone(&told), Arc::clone(&report));
         let listen = move |line: &Line| match line {
-            Line::Out(text) => write.lock().unwrap().push_str(&format!("{text}\n")),
+            Line::Out(text) => write.lock().unwrap().extend([text.as_str(), "\n"]),
             Line::Err(text) => tell.lock().unwrap().push(text.clone()),
         };
         let child = Launch::new(env!("CARGO_BIN_EXE_fanfare"))
@@ -112,7 +111,7 @@ async fn the_demo_keeps_the_promise_through_its_kills_and_leaves_nothing_behind(
     let (code, report) = demo.ended().await;
     let told = demo.told();
     assert_eq!(code, Some(0), "{report:#}\n{told:#?}");
-    let number = |name: &str| report[name].as_u64().expect(name);
+    let number = |name: &str| report[name].as_u64().unwrap();
     assert_eq!((number("lost"), number("surplus")), (0, 0), "{report:#}");
     assert!(
         number("repeated") <= number("repeated_at_most"),

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use hashbrown::HashTable;
 
 use self::arena::{Address, Arena};
-pub use self::audience::{Dropped, Interest, Target};
+pub use self::audience::{Dropped, Interest, Step, Target};
 use self::columns::{Slot, half};
 use self::subscriptions::Subscriptions;
 use crate::device::{AppName, Device, DeviceId};

@@ -53,6 +53,8 @@ pub(crate) struct Turns {
     pub(crate) lane: Arc<LaneOfProcess>,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) task: Task,
+    /// How long the broker waits for a sign before it gives the task to another.
+    pub(crate) ack_wait: Duration,
 }
 
 /// One device in the hands of a worker.

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the index proves itself while there is work (design section 5).
 const REFRESH: Duration = Duration::from_millis(500);
-/// A barrier that does not come back by then is given up and another one begun.
-const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A barrier that does not come back by then is given up and another one begun, on a new watch: the
+/// client's own notices only after ten seconds that its consumer died with a server.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Deletions are remembered for 7 days; whoever heard nothing for longer than this starts over.
 const REBUILD_AFTER: Duration = Duration::from_hours(6 * 24);
 /// Changes applied under one lock.
@@ -74,6 +75,7 @@ pub struct Driver {
     wanted: Arc<AtomicU64>,
     ask: Arc<Notify>,
     work: Arc<AtomicUsize>,
+    overdue: Arc<Notify>,
     ended: oneshot::Receiver<()>,
     stop: CancellationToken,
 }
@@ -100,7 +102,9 @@ impl Follower {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let overdue = Arc::new(Notify::new());
         let fold = Fold {
+            overdue: overdue.clone(),
             broker: broker.clone(),
             index: index.clone(),
             seen: seen_sender,
@@ -136,6 +140,7 @@ impl Follower {
             wanted,
             ask,
             work,
+            overdue,
             ended,
             stop,
         };
@@ -270,6 +275,7 @@ impl Driver {
                     return;
                 }
                 tracing::warn!("our own barrier was not seen in the watch of the device bucket");
+                self.overdue.notify_one();
                 Duration::from_millis(50)
             }
             Err(error) => {
@@ -286,6 +292,7 @@ struct Fold {
     broker: Broker,
     index: Arc<RwLock<Index>>,
     seen: watch::Sender<Option<u64>>,
+    overdue: Arc<Notify>,
     readiness: Readiness,
 }
 
@@ -330,7 +337,14 @@ impl Fold {
         self.readiness.met("index");
         let mut heard = Instant::now();
         loop {
-            let mut next = watch.next().await?;
+            let mut next = tokio::select! {
+                next = watch.next() => next?,
+                () = self.overdue.notified() => {
+                    tracing::info!("own barrier is overdue: watching the device bucket anew");
+                    watch.resume().await?;
+                    continue;
+                }
+            };
             if heard.elapsed() > REBUILD_AFTER {
                 return Ok(());
             }

@@ -1,5 +1,7 @@
 //! What a notifier counts. Labels come from closed sets; everything stands at zero from the start.
 
+use std::sync::atomic::AtomicU64;
+
 use fanfare_nats::index::Dropped;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -39,8 +41,8 @@ pub struct Metrics {
     pub credit_used: Gauge,
     /// Devices in the index.
     pub devices: Gauge,
-    /// Milliseconds since the index was last proven fresh.
-    pub index_age_ms: Gauge,
+    /// Seconds since the index was last proven fresh; it grows while there is no work.
+    pub index_age: Gauge<f64, AtomicU64>,
     /// Seconds from the event's time to the provider's acceptance.
     pub event_age: Histogram,
 }
@@ -62,7 +64,7 @@ impl Default for Metrics {
             dead_letters: Counter::default(),
             credit_used: Gauge::default(),
             devices: Gauge::default(),
-            index_age_ms: Gauge::default(),
+            index_age: Gauge::default(),
             event_age: Histogram::new(seconds),
         }
     }
@@ -118,10 +120,11 @@ impl Metrics {
             m.credit_used.clone(),
         );
         registry.register("devices", "Devices in the index", m.devices.clone());
-        registry.register(
-            "index_age_milliseconds",
-            "Age of the proof",
-            m.index_age_ms.clone(),
+        registry.register_with_unit(
+            "index_age",
+            "Age of the index's last proof of freshness",
+            Unit::Seconds,
+            m.index_age.clone(),
         );
         registry.register_with_unit(
             "event_age",

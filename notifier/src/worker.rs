@@ -59,10 +59,10 @@ pub(crate) async fn work(
     };
     if shared.config.sabotage == Some(Sabotage::AckEarly) {
         let _acknowledged = message.ack().await;
-        let _unheard = attend(&shared, &lane, task, claim).await;
+        let _unheard = attend(&shared, &lane, task, claim, claims.ack_wait()).await;
         return;
     }
-    let working = attend(&shared, &lane, task, claim);
+    let working = attend(&shared, &lane, task, claim, claims.ack_wait());
     match message.extend_while(claims.ack_wait(), working).await {
         Settle::Ack => {
             if let Err(error) = message.ack().await {
@@ -82,6 +82,7 @@ async fn attend(
     lane: &Arc<LaneOfProcess>,
     task: Task,
     claim: Claim,
+    ack_wait: Duration,
 ) -> Settle {
     let _at_work = shared.follower.at_work();
     let loaded = match shared.events.get(task.event_seq).await {
@@ -135,6 +136,7 @@ async fn attend(
         lane: lane.clone(),
         loaded,
         task,
+        ack_wait,
     };
     send(turns, progress, chain).await
 }

@@ -36,7 +36,6 @@ fn main() {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures")]
 async fn at(size: usize) {
     let server = TestServer::start().await;
     let broker = server

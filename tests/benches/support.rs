@@ -1,6 +1,10 @@
 //! What the benches share: doubles in a process of their own, CPU clocks, registrations, figures.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot go on stops"
+)]
 #![allow(
     dead_code,
     clippy::allow_attributes,
@@ -22,6 +26,10 @@ use fanfare_sim::{Sim, SimConfig, Whereabouts};
 use futures::StreamExt;
 use jiff::{Timestamp, ToSpan};
 use rustix::time::{ClockId, clock_gettime};
+
+/// As in the executable.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The argument that turns a bench's executable into the doubles.
 const DOUBLE: &str = "--as-double";

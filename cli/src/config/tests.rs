@@ -162,21 +162,27 @@ fn snippets_are_joined_in_the_order_of_their_names_and_their_problems_name_them(
 
 #[test]
 fn what_init_writes_is_a_configuration() {
-    let (_folder, file) = written(&[("f.toml", crate::command::init::TEMPLATE)]);
+    let (_folder, file) = written(&[("f.toml", &crate::command::init::template())]);
     let config = Config::load(Some(&file), &variables(&[]), &[]).unwrap();
     assert_eq!(config.notifier.app.len(), 1);
     assert_eq!(config.api.apps, Some(vec!["try".to_owned()]));
+    let sources: Vec<_> = config.fetcher.source.iter().map(|it| &it.name).collect();
+    assert_eq!(sources, ["usgs"]);
+    let notes = config.notes();
+    assert!(
+        notes.iter().any(|it| it.key == "fetcher.contact"),
+        "{notes:?}"
+    );
 }
 
 #[test]
 fn what_init_shows_in_comments_is_a_configuration_too() {
     let is_key = |line: &str| line.starts_with("# [") || line.split(' ').nth(2) == Some("=");
-    let shown = crate::command::init::TEMPLATE
-        .lines()
-        .map(|line| match line.strip_prefix("# ") {
-            Some(rest) if is_key(line) => rest,
-            _ => line,
-        });
+    let template = crate::command::init::template();
+    let shown = template.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if is_key(line) => rest,
+        _ => line,
+    });
     let text = shown.collect::<Vec<_>>().join("\n");
     // Of those that exclude one another, one.
     let text = text.replace("_INBOX_<role>", "_INBOX_x");
@@ -184,7 +190,7 @@ fn what_init_shows_in_comments_is_a_configuration_too() {
     let config = Config::load(Some(&file), &variables(&[]), &[]).unwrap();
     assert_eq!(
         (config.fetcher.source.len(), config.notifier.app.len()),
-        (1, 3)
+        (2, 3)
     );
 }
 

@@ -2,6 +2,7 @@
 
 use super::Index;
 use super::columns::{Slot, half, place};
+use super::record::Record;
 use crate::device::{AppName, DeviceId};
 use crate::event::Event;
 use crate::hash::DeviceHash;
@@ -26,6 +27,24 @@ pub struct Target {
     pub token: String,
     /// Revision of its document.
     pub revision: u64,
+}
+
+/// A device on the walk, and where it stood when it was looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which device.
+    pub device: DeviceHash,
+    slot: Slot,
+}
+
+impl Step {
+    /// A device that was not come by on a walk.
+    pub fn to(device: DeviceHash) -> Self {
+        Self {
+            device,
+            slot: Slot::MAX,
+        }
+    }
 }
 
 /// Why a device gets nothing when its turn comes.
@@ -88,12 +107,7 @@ impl Index {
             }
         };
         let whole = HashRange::new(0, 0);
-        let listed: u64 = interest
-            .subscriptions
-            .iter()
-            .map(|it| u64::from(self.subscriptions.n_devices(*it)))
-            .sum();
-        if listed * 8 > u64::try_from(self.n_devices).unwrap_or(u64::MAX) {
+        if self.concerns_many(interest) {
             // Most are concerned: one pass over all is cheaper than a look-up for each.
             for slot in self.order.iter().flatten() {
                 if self.concerns(*slot, interest) && !self.lost.contains(slot) {
@@ -119,7 +133,7 @@ impl Index {
         range: HashRange,
         from: DeviceHash,
         limit: usize,
-    ) -> Vec<DeviceHash> {
+    ) -> Vec<Step> {
         let Some(app) = self.app_names.iter().position(|it| it == app) else {
             return Vec::new();
         };
@@ -128,23 +142,19 @@ impl Index {
                 .get(place(*slot))
                 .is_some_and(|it| usize::from(*it) == app)
         };
+        let step = |slot: Slot| {
+            let device = DeviceHash(self.hashes.get(place(slot)).copied()?);
+            Some(Step { device, slot })
+        };
         let mut from = from.max(range.first());
-        let mut found = Vec::new();
+        let mut found: Vec<Step> = Vec::new();
         loop {
             let candidates = self.candidates(interest, range, from, limit.max(64));
             let n_candidates = candidates.len();
-            let last = candidates
-                .last()
-                .and_then(|it| self.hashes.get(place(*it)))
-                .copied();
-            let hashes = candidates
-                .into_iter()
-                .filter(is_mine)
-                .filter_map(|it| self.hashes.get(place(it)).copied())
-                .map(DeviceHash);
-            found.extend(hashes);
-            let next = last.and_then(|it| it.checked_add(1)).map(DeviceHash);
-            match next {
+            let last = candidates.last().copied().and_then(step);
+            found.extend(candidates.into_iter().filter(is_mine).filter_map(step));
+            let next = last.and_then(|it| it.device.0.checked_add(1));
+            match next.map(DeviceHash) {
                 Some(next) if n_candidates >= limit.max(64) && found.len() < limit => from = next,
                 Some(_) | None => break,
             }
@@ -161,16 +171,25 @@ impl Index {
         &self,
         interest: &Interest,
         app: &AppName,
-        hash: DeviceHash,
+        step: Step,
         plan_revision: u64,
     ) -> Result<Target, Dropped> {
-        let slot = self.find(hash).ok_or(Dropped::Gone)?;
+        let hash = step.device;
+        // The slot is still the device's unless devices came and went since the walk.
+        let is_here =
+            self.hashes.get(place(step.slot)) == Some(&hash.0) && self.is_taken(step.slot);
+        let found = if is_here {
+            Some(step.slot)
+        } else {
+            self.find(hash)
+        };
+        let slot = found.ok_or(Dropped::Gone)?;
         let record = self.record(slot).ok_or(Dropped::Gone)?;
         let number = self.apps.get(place(slot)).copied().map(usize::from);
         if number.and_then(|it| self.app_names.get(it)) != Some(app) {
             return Err(Dropped::OtherApp);
         }
-        if !self.concerns(slot, interest) {
+        if !interest.concerns(&record, hash) {
             return Err(Dropped::Unsubscribed);
         }
         if self.lost.contains(&slot) {
@@ -180,7 +199,7 @@ impl Index {
             return Err(Dropped::TokenMoved);
         }
         Ok(Target {
-            id: record.id.to_owned(),
+            id: record.id().to_owned(),
             token: record.token(),
             revision: self.revision(slot),
         })
@@ -189,11 +208,17 @@ impl Index {
     /// The id of the device with this hash.
     pub fn device_id(&self, hash: DeviceHash) -> Option<DeviceId> {
         let record = self.record(self.find(hash)?)?;
-        DeviceId::parse(record.id).ok()
+        DeviceId::parse(record.id()).ok()
     }
 }
 
 impl Interest {
+    fn concerns(&self, record: &Record<'_>, hash: DeviceHash) -> bool {
+        record.subscriptions().any(|it| self.has(it))
+            || self.devices.contains(&hash)
+            || (record.user != 0 && self.users.contains(&record.user))
+    }
+
     fn add_reserved(&mut self, topic: &Topic) {
         match topic.as_str().split('.').collect::<Vec<_>>().as_slice() {
             [RESERVED, "device", id] => self.devices.push(DeviceHash::of(id)),
@@ -213,13 +238,49 @@ impl Interest {
 impl Index {
     /// Whether an event concerns a device.
     fn concerns(&self, slot: Slot, interest: &Interest) -> bool {
-        let Some(record) = self.record(slot) else {
-            return false;
-        };
         let hash = self.hashes.get(place(slot)).copied().unwrap_or(0);
-        record.subscriptions().any(|it| interest.has(it))
-            || interest.devices.contains(&DeviceHash(hash))
-            || (record.user != 0 && interest.users.contains(&record.user))
+        self.record(slot)
+            .is_some_and(|it| interest.concerns(&it, DeviceHash(hash)))
+    }
+
+    /// Whether looking at every device is cheaper than looking up the concerned ones.
+    fn concerns_many(&self, interest: &Interest) -> bool {
+        let listed: u64 = interest
+            .subscriptions
+            .iter()
+            .map(|it| u64::from(self.subscriptions.n_devices(*it)))
+            .sum();
+        listed * 8 > u64::try_from(self.n_devices).unwrap_or(u64::MAX)
+    }
+
+    /// The same as [`Index::candidates`], by looking at every device of the range.
+    fn candidates_one_by_one(
+        &self,
+        interest: &Interest,
+        range: HashRange,
+        from: DeviceHash,
+        limit: usize,
+    ) -> Vec<Slot> {
+        let hash = |slot: &Slot| self.hashes.get(place(*slot)).copied().unwrap_or(0);
+        let (first, last) = (Self::bucket(from.0), Self::bucket(range.last().0));
+        let mut found = Vec::new();
+        for at in first..=last {
+            let bucket = self.order.get(at).map_or(&[][..], Vec::as_slice);
+            let begin = if at == first {
+                bucket.partition_point(|slot| hash(slot) < from.0)
+            } else {
+                0
+            };
+            for slot in bucket.get(begin..).unwrap_or(&[]) {
+                if found.len() >= limit || hash(slot) > range.last().0 {
+                    return found;
+                }
+                if self.concerns(*slot, interest) {
+                    found.push(*slot);
+                }
+            }
+        }
+        found
     }
 
     /// Concerned slots of a range, from a hash on, in order; at most `limit`.
@@ -232,6 +293,9 @@ impl Index {
     ) -> Vec<Slot> {
         if from > range.last() {
             return Vec::new(); // The bitmaps' ranges panic where the end is before the beginning.
+        }
+        if self.concerns_many(interest) {
+            return self.candidates_one_by_one(interest, range, from, limit);
         }
         let (first, last) = (half(from), half(range.last()));
         let mut halves: Vec<u32> = interest

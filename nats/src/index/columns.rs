@@ -27,8 +27,13 @@ impl Index {
         Record::read(self.arena.from(*address))
     }
 
-    fn bucket(hash: u64) -> usize {
+    pub(super) fn bucket(hash: u64) -> usize {
         usize::try_from(hash >> (64 - BUCKET_BITS)).unwrap_or(0)
+    }
+
+    /// Whether a slot holds a device; revisions count from 1.
+    pub(super) fn is_taken(&self, slot: Slot) -> bool {
+        self.revisions.get(place(slot)).is_some_and(|it| *it > 0)
     }
 
     pub(super) fn find(&self, hash: DeviceHash) -> Option<Slot> {
@@ -116,6 +121,9 @@ impl Index {
         let hash = self.hashes.get(place(slot)).copied().unwrap_or(0);
         if let Some(bucket) = self.order.get_mut(Self::bucket(hash)) {
             bucket.retain(|it| *it != slot);
+        }
+        if let Some(revision) = self.revisions.get_mut(place(slot)) {
+            *revision = 0;
         }
         self.free.push(slot);
         self.n_devices -= 1;

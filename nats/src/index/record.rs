@@ -5,8 +5,7 @@ use crate::device::Token;
 /// A record read back; it borrows the arena.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record<'a> {
-    /// The device's id.
-    pub(super) id: &'a str,
+    id: &'a [u8],
     packed: &'a [u8],
     n_chars: usize,
     packing: u8,
@@ -190,7 +189,7 @@ impl<'a> Record<'a> {
             read_varint(&mut bytes)?;
         }
         Some(Self {
-            id: std::str::from_utf8(id).ok()?,
+            id,
             packed,
             n_chars,
             packing,
@@ -200,6 +199,11 @@ impl<'a> Record<'a> {
             n_subscriptions,
             len: whole - bytes.len(),
         })
+    }
+
+    /// The device's id; ids are ASCII.
+    pub(super) fn id(&self) -> &'a str {
+        std::str::from_utf8(self.id).unwrap_or("")
     }
 
     /// The token as it was registered.
@@ -250,7 +254,7 @@ mod tests {
             let len = bytes.len();
             bytes.extend_from_slice(b"next record");
             let record = Record::read(&bytes).unwrap();
-            prop_assert_eq!(record.id, "phone-1");
+            prop_assert_eq!(record.id(), "phone-1");
             prop_assert_eq!(record.token(), token.reveal());
             prop_assert_eq!(record.user, user.unwrap_or(0));
             prop_assert_eq!(record.subscriptions().collect::<Vec<_>>(), subscriptions);

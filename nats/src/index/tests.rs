@@ -253,7 +253,11 @@ fn walked(
 ) -> Vec<DeviceHash> {
     let (mut found, mut from) = (Vec::new(), DeviceHash(0));
     loop {
-        let some = index.walk(interest, app, range, from, limit);
+        let some: Vec<DeviceHash> = index
+            .walk(interest, app, range, from, limit)
+            .into_iter()
+            .map(|it| it.device)
+            .collect();
         assert!(some.len() <= limit);
         found.extend_from_slice(&some);
         match some.last() {
@@ -289,7 +293,8 @@ fn check_event(index: &Index, model: &Model, event: &Event, limits: &[usize], re
         }
         for id in IDS {
             for plan_revision in [0, revision / 2, revision] {
-                let target = index.target(&interest, &app, DeviceHash::of(id), plan_revision);
+                let target =
+                    index.target(&interest, &app, Step::to(DeviceHash::of(id)), plan_revision);
                 assert_eq!(
                     target,
                     model.target(event, &app, id, plan_revision),
@@ -386,7 +391,7 @@ fn a_device_whose_token_came_from_another_one_stays_moved_when_it_is_updated() {
     index.put(&id("b"), &device("quakes.*"), 30);
     let interest = index.interest(&events()[0]);
     let app = AppName::parse("ios").unwrap();
-    let target = |id: &str, plan| index.target(&interest, &app, DeviceHash::of(id), plan);
+    let target = |id: &str, plan| index.target(&interest, &app, Step::to(DeviceHash::of(id)), plan);
     assert_eq!(target("b", 15), Err(Dropped::TokenMoved));
     assert!(target("b", 20).is_ok());
     assert_eq!(target("a", 30), Err(Dropped::TokenLost));
@@ -408,7 +413,11 @@ fn two_patterns_of_one_device_are_one_entry_and_the_same_interest_twice_is_one()
     let app = AppName::parse("ios").unwrap();
     assert_eq!(index.count(&interest), [(app.clone(), 1)]);
     let whole = HashRange::new(0, 0).unwrap();
-    let found = index.walk(&interest, &app, whole, DeviceHash(0), 100);
+    let found: Vec<DeviceHash> = index
+        .walk(&interest, &app, whole, DeviceHash(0), 100)
+        .into_iter()
+        .map(|it| it.device)
+        .collect();
     assert_eq!(found, [DeviceHash::of("a")]);
     index.remove(&id("a"), 2);
     assert_eq!((index.n_subscriptions(), index.len()), (0, 0));

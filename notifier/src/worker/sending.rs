@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fanfare_nats::DeviceHash;
-use fanfare_nats::index::Interest;
+use fanfare_nats::index::{Interest, Step};
 use fanfare_nats::receipt::{Later, Line, Mark};
 use fanfare_nats::receipts::{AppendError, ReceiptChain};
 use futures::future::BoxFuture;
@@ -25,9 +25,9 @@ use crate::shared::Shared;
 use crate::window::{Admission, Window};
 
 /// Devices looked up under one lock.
-const CHUNK: usize = 64;
+const CHUNK: usize = 128;
 
-type Appending = BoxFuture<'static, (ReceiptChain, Result<u64, AppendError>)>;
+type Appending = BoxFuture<'static, (ReceiptChain, Result<Instant, AppendError>)>;
 
 /// A task being sent.
 pub(super) struct Sending {
@@ -38,17 +38,19 @@ pub(super) struct Sending {
     progress: Progress,
     chain: Option<ReceiptChain>,
     /// Devices whose turn is to be taken again: the app failed, not they.
-    again: VecDeque<(DeviceHash, u32)>,
+    again: VecDeque<(Step, u32)>,
     /// Devices that waited and are due.
-    due: VecDeque<(DeviceHash, u32)>,
+    due: VecDeque<(Step, u32)>,
     /// The next devices of the walk.
-    chunk: VecDeque<DeviceHash>,
+    chunk: VecDeque<Step>,
     in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
     appending: Option<Appending>,
     /// Credits of marks that no receipt holds yet, and of those in the append under way.
     credits: (usize, usize),
     /// When the oldest unrecorded mark was made.
     unrecorded_since: Option<Instant>,
+    /// When the last append that succeeded was begun: the task was ours then.
+    confirmed_at: Instant,
     /// Why nothing more is begun.
     halt: Option<Settle>,
     is_stale: bool,
@@ -59,7 +61,11 @@ impl Sending {
         let shared = turns.shared.clone();
         let interest = shared.follower.index().interest(&turns.loaded.event);
         Self {
-            due: progress.due(clock::now()).into(),
+            due: progress
+                .due(clock::now())
+                .into_iter()
+                .map(|(device, attempts)| (Step::to(device), attempts))
+                .collect(),
             interest,
             form: turns.loaded.form(&turns.task.lane.app, &turns.lane.app.app),
             turns: Arc::new(turns),
@@ -72,6 +78,7 @@ impl Sending {
             appending: None,
             credits: (0, 0),
             unrecorded_since: None,
+            confirmed_at: Instant::now(),
             halt: None,
             is_stale: false,
         }
@@ -104,7 +111,7 @@ impl Sending {
                 () = follower.ready_for(self.turns.task.revision), if may_begin && self.is_stale => {
                     self.is_stale = false;
                 }
-                admission = window.admit(), if may_begin && !self.is_stale => {
+                admission = window.admit(), if may_begin && !self.is_stale && !self.is_unsure() => {
                     self.begin(admission);
                 }
             }
@@ -126,7 +133,7 @@ impl Sending {
             }
         }
         for _ in 0..CHUNK {
-            if !self.may_begin() || self.is_stale {
+            if !self.may_begin() || self.is_stale || self.is_unsure() {
                 break;
             }
             match window.try_admit() {
@@ -137,7 +144,8 @@ impl Sending {
         let n_unrecorded = self.progress.n_unrecorded();
         // Without credit nobody begins anything before a receipt is stored.
         let is_due = n_unrecorded >= self.shared.config.stride
-            || (n_unrecorded > 0 && (window.is_exhausted() || self.is_at_its_end()));
+            || (n_unrecorded > 0 && (window.is_exhausted() || self.is_at_its_end()))
+            || (self.may_begin() && self.is_unsure());
         if is_due && self.appending.is_none() {
             self.begin_append();
         }
@@ -145,6 +153,13 @@ impl Sending {
 
     fn may_begin(&self) -> bool {
         self.halt.is_none() && self.has_more()
+    }
+
+    /// Whether the task may be somebody else's by now: this process may have been frozen, and what
+    /// it sends before its next append would be sent without a right. The broker redelivers after
+    /// `ack_wait`, of which a third may have passed since the message was extended.
+    fn is_unsure(&self) -> bool {
+        self.confirmed_at.elapsed() >= self.turns.ack_wait / 2
     }
 
     /// Nothing is in flight and nothing more is begun.
@@ -174,17 +189,19 @@ impl Sending {
             .receipt(self.shared.broker.node(), clock::now());
         self.credits = (0, self.credits.1 + self.credits.0);
         self.unrecorded_since = None;
+        let begun = Instant::now();
         self.appending = Some(Box::pin(async move {
-            let result = chain.append(&receipt).await;
+            let result = chain.append(&receipt).await.map(|_| begun);
             (chain, result)
         }));
     }
 
-    fn appended(&mut self, chain: ReceiptChain, result: Result<u64, AppendError>) {
+    fn appended(&mut self, chain: ReceiptChain, result: Result<Instant, AppendError>) {
         self.appending = None;
         match result {
-            Ok(_) => {
+            Ok(begun) => {
                 self.chain = Some(chain);
+                self.confirmed_at = begun;
                 self.shared.metrics.receipts.inc();
                 self.shared
                     .window
@@ -196,7 +213,7 @@ impl Sending {
     }
 
     /// The next device, in the order: those to be taken again, those that waited, the walk.
-    fn next_device(&mut self) -> Option<(DeviceHash, u32)> {
+    fn next_device(&mut self) -> Option<(Step, u32)> {
         if let Some(next) = self.again.pop_front().or_else(|| self.due.pop_front()) {
             return Some(next);
         }
@@ -210,15 +227,15 @@ impl Sending {
                     .walk(&self.interest, app, self.turns.task.range, from, CHUNK)
                     .into();
             }
-            let Some(device) = self.chunk.pop_front() else {
+            let Some(step) = self.chunk.pop_front() else {
                 self.progress.end_walk();
                 return None;
             };
-            if self.progress.had_turn(device) {
-                self.progress.pass_over(device);
+            if self.progress.had_turn(step.device) {
+                self.progress.pass_over(step.device);
             } else {
-                self.progress.begin(device);
-                return Some((device, 0));
+                self.progress.begin(step.device);
+                return Some((step, 0));
             }
         }
     }
@@ -226,17 +243,18 @@ impl Sending {
     /// Begins the next device's turn: the last look at expiry, index and freshness is here, between
     /// taking credit and writing bytes.
     fn begin(&mut self, admission: Admission) {
-        let Some((device, attempts)) = self.next_device() else {
+        let Some((step, attempts)) = self.next_device() else {
             self.shared.window.release(1);
             return;
         };
         if self.turns.task.expires_at <= clock::now() {
             self.shared.metrics.skip(EXPIRED, 1);
-            return self.without_request(device, attempts, Mark::Expired, None);
+            return self.without_request(step.device, attempts, Mark::Expired, None);
         }
-        if !self.shared.follower.is_fresh() {
-            self.again.push_front((device, attempts));
-            self.is_stale = true;
+        let is_fresh = self.shared.follower.is_fresh();
+        if !is_fresh || self.is_unsure() {
+            self.again.push_front((step, attempts));
+            self.is_stale = !is_fresh;
             self.shared.window.release(1);
             return;
         }
@@ -246,7 +264,7 @@ impl Sending {
             index.target(
                 &self.interest,
                 &self.turns.task.lane.app,
-                device,
+                step,
                 self.turns.task.revision,
             )
         };
@@ -255,12 +273,12 @@ impl Sending {
             Err(dropped) => {
                 self.shared.metrics.skip(dropped.as_str(), 1);
                 let reason = Some(dropped.as_str().into());
-                return self.without_request(device, attempts, Mark::Dropped, reason);
+                return self.without_request(step.device, attempts, Mark::Dropped, reason);
             }
         };
         let delivery = Delivery {
             turns: self.turns.clone(),
-            hash: device,
+            hash: step.device,
             attempts,
             target,
         };
@@ -371,7 +389,7 @@ impl Sending {
         self.shared.window.release(1);
         tracing::debug!(lane = %self.turns.task.lane, reason, "attempt that marks nobody");
         match after {
-            AfterFailure::Again => self.again.push_back((device, attempts)),
+            AfterFailure::Again => self.again.push_back((Step::to(device), attempts)),
             AfterFailure::Paused(pause) => {
                 if self.halt.is_none() {
                     tracing::warn!(
@@ -396,7 +414,7 @@ impl Sending {
     }
 }
 
-async fn stored(appending: &mut Option<Appending>) -> (ReceiptChain, Result<u64, AppendError>) {
+async fn stored(appending: &mut Option<Appending>) -> (ReceiptChain, Result<Instant, AppendError>) {
     match appending {
         Some(appending) => appending.await,
         None => std::future::pending().await,

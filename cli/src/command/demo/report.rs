@@ -128,11 +128,15 @@ impl Report {
             row("accepted", balance.accepted, "by the doubles"),
             row("lost", balance.lost, ""),
             row("repeated", balance.repeated, &bound),
-            row("sent to no debt", balance.surplus, ""),
+            row(
+                "unasked for",
+                balance.surplus,
+                "pushes that nobody was owed",
+            ),
             row(
                 "lower after higher",
                 balance.lowered,
-                "a level that came after a higher one of its quake",
+                "pushes that came after a higher level of their quake",
             ),
             row("redeliveries", held.redelivered, &planned),
             row("fenced claims", self.figures.fenced, ""),

@@ -25,6 +25,8 @@ const OPENING: f64 = 0.25;
 pub(super) const LEAST_IN_FLIGHT: u64 = 20;
 /// More, because some are answered between the look and the kill.
 const MARGIN: u64 = 8;
+/// A better margin, waited for in the first half of the time.
+const GOOD_MARGIN: u64 = 24;
 /// How long a moment is waited for in which both notifiers are that busy.
 const BUSY_WITHIN: Duration = Duration::from_secs(15);
 /// The killed ones are missed for so long.
@@ -220,8 +222,9 @@ impl Story<'_> {
                 let after_us = clock::now().as_microsecond() - killed_us;
                 let after = Duration::from_micros(u64::try_from(after_us).unwrap_or_default());
                 let after = after.as_secs_f64();
-                let line =
-                    format!("the interrupted tasks were taken over {after:.1} s after the kill");
+                let line = format!(
+                    "the interrupted tasks were taken over within {after:.1} s of the kill"
+                );
                 self.screen.tell(&line);
                 return Ok(());
             }
@@ -234,16 +237,21 @@ impl Story<'_> {
     ///
     /// Neither may have more than [`CONCURRENCY`] in flight, so what is beyond that is the other's.
     async fn busy(&self) -> anyhow::Result<u64> {
-        let deadline = tokio::time::Instant::now() + BUSY_WITHIN;
+        let begun = tokio::time::Instant::now();
         let mut most = 0;
         loop {
             let in_flight = self.stage.outside().stats().await?.ledger.in_flight;
             let least = in_flight.saturating_sub(CONCURRENCY);
             most = most.max(least);
-            if least >= LEAST_IN_FLIGHT + MARGIN {
+            let margin = if begun.elapsed() < BUSY_WITHIN / 2 {
+                GOOD_MARGIN
+            } else {
+                MARGIN
+            };
+            if least >= LEAST_IN_FLIGHT + margin {
                 return Ok(least);
             }
-            if tokio::time::Instant::now() > deadline {
+            if begun.elapsed() > BUSY_WITHIN {
                 self.screen.tell(&format!(
                     "the notifiers are never busy enough (at most {most} sends each for certain): \
                      killing all the same"

@@ -1,3 +1,5 @@
+//! Debts and ledgers made up, and what the reconciliation says of them.
+
 use serde_json::{Value, json};
 
 use super::super::owed::Interest;
