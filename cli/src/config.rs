@@ -124,13 +124,20 @@ impl Config {
         if let Some(own) = &own {
             parts.add(own.validate());
         }
-        let mut fetcher = fetcher?;
-        let look_up = |name: &str| environment.text(name).map(str::to_owned);
-        parts.add(fetcher.resolve_secrets(&look_up));
-        parts.add(fetcher.validate());
-        let (notifier, mut api) = (notifier?, api?);
-        parts.add(under("notifier", &["app"], notifier.validate()));
-        parts.add(under("api", &[], api.validate()));
+        // Each part for itself: what one cannot read hides nothing of the others.
+        let fetcher = fetcher.map(|mut fetcher| {
+            let look_up = |name: &str| environment.text(name).map(str::to_owned);
+            parts.add(fetcher.resolve_secrets(&look_up));
+            parts.add(fetcher.validate());
+            fetcher
+        });
+        if let Some(notifier) = &notifier {
+            parts.add(under("notifier", &["app"], notifier.validate()));
+        }
+        if let Some(api) = &api {
+            parts.add(under("api", &[], api.validate()));
+        }
+        let (fetcher, notifier, mut api) = (fetcher?, notifier?, api?);
         // Whoever configures apps here means that devices may name these.
         if api.apps.is_none() && !notifier.app.is_empty() {
             api.apps = Some(notifier.app.iter().map(|it| it.name.to_string()).collect());
@@ -146,10 +153,20 @@ impl Config {
     /// Facts that an operator should know although nothing is wrong.
     pub(crate) fn notes(&self) -> Vec<Problem> {
         let mut notes = self.fetcher.notes();
+        let mut note = |key: &str, text: &str| notes.push(Problem::new(key, text));
+        if self.fetcher.source.is_empty() {
+            note("source", "there is none: events come through the API only");
+        }
+        if self.notifier.app.is_empty() {
+            note(
+                "app",
+                "there is none: a notifier has nothing to send through",
+            );
+        }
         let contact = self.fetcher.fetcher.contact.as_deref();
         if contact.is_some_and(|it| it.contains("example.org")) {
-            let message = "is the example's: publishers want to reach you before they block you";
-            notes.push(Problem::new("fetcher.contact", message));
+            let text = "is the example's: publishers want to reach you before they block you";
+            note("fetcher.contact", text);
         }
         notes
     }

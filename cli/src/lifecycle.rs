@@ -13,6 +13,10 @@ pub(crate) const GRACE: Duration = Duration::from_secs(25);
 /// Without a broker nothing can be written down any more: a drain only ends requests in flight.
 const WITHOUT_BROKER: Duration = Duration::from_secs(2);
 
+/// Signals within this time are one: some supervisors signal the process and its group, and a
+/// closed terminal is a SIGHUP beside whatever else.
+const ONE_SIGNAL: Duration = Duration::from_millis(200);
+
 /// What a role ends with.
 pub(crate) type RoleEnd = anyhow::Result<()>;
 
@@ -35,6 +39,21 @@ impl Signals {
             // The terminal was closed.
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Waits for another one after the first.
+    pub(crate) async fn second(&mut self) {
+        let together = tokio::time::sleep(ONE_SIGNAL);
+        tokio::pin!(together);
+        loop {
+            tokio::select! {
+                // First: what was heard in that time is not told again.
+                biased;
+                () = self.next() => {}
+                () = &mut together => break,
+            }
+        }
+        self.next().await;
     }
 
     /// Waits for the next one. Dropping the future loses none.
@@ -72,7 +91,7 @@ pub(crate) async fn run(
     stop.cancel();
     let drained = tokio::select! {
         drained = drain(roles) => drained,
-        () = signals.next() => Err(anyhow::anyhow!("drain cut off: second signal")),
+        () = signals.second() => Err(anyhow::anyhow!("drain cut off: second signal")),
         () = tokio::time::sleep(grace) => {
             Err(anyhow::anyhow!("drain cut off: grace period of {grace:?} over"))
         }

@@ -86,7 +86,10 @@ impl Composition {
     ) -> Result<(), Failure> {
         let mut signals = Signals::listen().context("cannot listen for signals")?;
         let admin = Admin::bind(&self.config.own.admin).await;
-        let admin = admin.context("cannot open the admin port")?;
+        let admin = admin.with_context(|| match self.config.own.admin.listen {
+            Some(address) => format!("the admin port cannot listen on {address}"),
+            None => "no port for probes and metrics".to_owned(),
+        })?;
         let mut registry = telemetry::registry();
         let shared = Shared {
             nats: fanfare_nats::Metrics::register(&mut registry),

@@ -9,8 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, JsonFields};
+use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -44,7 +44,10 @@ pub(crate) fn start_logs(config: &LogConfig, rust_log: Option<&str>) {
 /// The same logs as JSON.
 fn json_lines<F, W>(
     logs: SubscriberBuilder<DefaultFields, Format, F, W>,
-) -> SubscriberBuilder<JsonFields, json::JsonLines, F, W> {
+) -> SubscriberBuilder<JsonFields, json::JsonLines, F, W>
+where
+    W: for<'w> MakeWriter<'w> + 'static,
+{
     logs.fmt_fields(JsonFields::new())
         .event_format(json::JsonLines)
 }

@@ -11,12 +11,13 @@ use fanfare_nats::receipt::Mark;
 use fanfare_nats::{DeviceHash, DeviceId, Task};
 use jiff::Timestamp;
 use rand::Rng;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::hygiene::{Registration, Removal, may_remove};
 use crate::loaded::Loaded;
 use crate::notification::Target;
-use crate::outcome::{Backoff, Next, Reason};
+use crate::outcome::{Backoff, Next, Outcome, Reason};
 use crate::provider::Prepared;
 use crate::shared::{LaneOfProcess, Shared};
 use crate::window::Admission;
@@ -55,6 +56,8 @@ pub(crate) struct Turns {
     pub(crate) task: Task,
     /// How long the broker waits for a sign before it gives the task to another.
     pub(crate) ack_wait: Duration,
+    /// When the last look at the item's levels was begun.
+    pub(crate) looked_at: Instant,
 }
 
 /// One device in the hands of a worker.
@@ -91,14 +94,22 @@ impl Delivery {
         }
         let left =
             Duration::try_from(self.turns.task.expires_at.duration_since(at)).unwrap_or_default();
-        let backoff = Backoff::DEVICE.delay(self.attempts, rand::rng().random());
+        let backoff = match &outcome {
+            Outcome::Unavailable { .. } => {
+                Backoff::DEVICE.delay(self.attempts, rand::rng().random())
+            }
+            Outcome::Accepted { .. }
+            | Outcome::Unregistered { .. }
+            | Outcome::Refused { .. }
+            | Outcome::Credentials { .. } => Duration::ZERO,
+        };
         let turn = match outcome.next(backoff, left) {
             Next::Done => Turn::Marked(Mark::Accepted, None),
             Next::RetireToken { since, reason } => {
-                self.retire(since, now).await;
+                Box::pin(self.retire(since, now)).await; // Rare, and large.
                 Turn::Marked(Mark::Unregistered, Some(reason))
             }
-            Next::DeadLetter { reason } => self.bury(reason, at).await,
+            Next::DeadLetter { reason } => Box::pin(self.bury(reason, at)).await,
             Next::OpenBreaker { reason } => Turn::Credentials(reason),
             Next::RetryAfter(wait) => Turn::Later(wait, "unavailable".into()),
             Next::Expire => Turn::Marked(Mark::Expired, Some("retry would come too late".into())),

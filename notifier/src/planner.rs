@@ -68,13 +68,13 @@ async fn plan(shared: &Shared, seq: u64, event: Event) -> Verdict {
         tracing::debug!(event.id = %id, "expired before it was planned");
         return Verdict::Ack;
     }
-    match is_superseded(shared, &event).await {
-        Ok(false) => {}
-        Ok(true) => {
+    match standing(shared, &event).await {
+        Some(standing) if standing.is_superseded => {
             shared.metrics.skip(SUPERSEDED, 1);
             return Verdict::Ack;
         }
-        Err(verdict) => return verdict,
+        Some(_) => {}
+        None => return Verdict::Back,
     }
     let _at_work = shared.follower.at_work();
     let revision = shared.follower.barrier().await;
@@ -107,10 +107,19 @@ async fn plan(shared: &Shared, seq: u64, event: Event) -> Verdict {
     }
 }
 
-/// Whether a higher level of the item stands.
-async fn is_superseded(shared: &Shared, event: &Event) -> Result<bool, Verdict> {
+/// How an event's level stands to the others that are stored for its item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// A higher one stands: this one is not to be sent any more.
+    pub(crate) is_superseded: bool,
+    /// A lower one stands, which somebody may be sending.
+    pub(crate) has_lower: bool,
+}
+
+/// Reads how an event stands, from the leader; `None` where that cannot be read now.
+pub(crate) async fn standing(shared: &Shared, event: &Event) -> Option<Standing> {
     match &event.level {
-        Level::First | Level::Fields(_) => return Ok(false),
+        Level::First | Level::Fields(_) => return Some(Standing::default()),
         Level::Step(_) => {}
     }
     match shared
@@ -118,13 +127,16 @@ async fn is_superseded(shared: &Shared, event: &Event) -> Result<bool, Verdict> 
         .stored_levels(&event.source, &event.screen())
         .await
     {
-        Ok(levels) => Ok(levels.iter().any(|it| it.is_higher_than(&event.level))),
+        Ok(levels) => Some(Standing {
+            is_superseded: levels.iter().any(|it| it.is_higher_than(&event.level)),
+            has_lower: levels.iter().any(|it| event.level.is_higher_than(it)),
+        }),
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn Error,
                 "levels of an item cannot be read"
             );
-            Err(Verdict::Back)
+            None
         }
     }
 }
@@ -188,9 +200,4 @@ pub(crate) async fn bury(
         }
         Err(_) => message.nak(Some(PAUSE)).await,
     }
-}
-
-/// Whether a task's event is superseded; `None` where that cannot be read.
-pub(crate) async fn is_task_superseded(shared: &Shared, event: &Event) -> Option<bool> {
-    is_superseded(shared, event).await.ok()
 }

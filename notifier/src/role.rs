@@ -188,9 +188,7 @@ async fn gauges(shared: Arc<Shared>) {
         metrics.credit_used.set(gauge(shared.window.taken()));
         metrics.devices.set(gauge(shared.follower.index().len()));
         if let Some(age) = shared.follower.age() {
-            metrics
-                .index_age_ms
-                .set(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+            metrics.index_age.set(age.as_secs_f64());
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

@@ -120,6 +120,9 @@ async fn serve(
     let Ok(Lanes { shared, lanes }) = lanes.await else {
         return false;
     };
+    if lanes.is_empty() {
+        shared.stop.cancelled().await; // It plans for others.
+    }
     let mut drained = true;
     let mut senders = JoinSet::new();
     for (lane, claims) in lanes {

@@ -16,8 +16,9 @@ use fanfare_nats::claim::Message;
 use fanfare_nats::consumer::Claims;
 use fanfare_nats::receipt::{Claim, Mark, Verdict};
 use fanfare_nats::receipts::{AppendError, ReceiptChain};
+use tokio::time::Instant;
 
-use self::sending::Sending;
+use self::sending::{Sending, Sent};
 use crate::attempt::Turns;
 use crate::clock;
 use crate::config::Sabotage;
@@ -121,22 +122,31 @@ async fn attend(
     if task.expires_at <= clock::now() {
         return close(shared, chain, progress, Mark::Expired).await;
     }
-    match planner::is_task_superseded(shared, &loaded.event).await {
-        Some(false) => {}
-        Some(true) => return close(shared, chain, progress, Mark::Superseded).await,
+    let looked_at = Instant::now();
+    let standing = match planner::standing(shared, &loaded.event).await {
+        Some(standing) => standing,
         None => return Settle::Back(Some(PAUSE)),
+    };
+    if standing.is_superseded {
+        return close(shared, chain, progress, Mark::Superseded).await;
     }
     let chain = match append(shared, chain, &mut progress).await {
         Ok(chain) => chain,
         Err(settle) => return settle,
     };
     shared.follower.ready_for(task.revision).await;
+    if standing.has_lower {
+        // Whoever sends the lower level has looked before this one was stored, and sends for so
+        // long at most without looking again: nobody gets the lower one after the higher one.
+        tokio::time::sleep(sending::LEVELS_KNOWN).await;
+    }
     let turns = Turns {
         shared: shared.clone(),
         lane: lane.clone(),
         loaded,
         task,
         ack_wait,
+        looked_at,
     };
     send(turns, progress, chain).await
 }
@@ -187,10 +197,17 @@ fn lost(error: &AppendError) -> Settle {
 
 async fn send(turns: Turns, progress: Progress, chain: ReceiptChain) -> Settle {
     let (shared, task) = (turns.shared.clone(), turns.task.clone());
-    let progress = match Sending::new(turns, progress, chain).run().await {
-        Ok(progress) => progress,
+    let Sent {
+        progress,
+        chain,
+        is_superseded,
+    } = match Sending::new(turns, progress, chain).run().await {
+        Ok(sent) => sent,
         Err(settle) => return settle,
     };
+    if is_superseded {
+        return close(&shared, chain, progress, Mark::Superseded).await;
+    }
     let Some(due) = progress.earliest_due() else {
         return Settle::Ack;
     };

@@ -18,8 +18,10 @@ use fanfare_nats::testing::TestServer;
 use fanfare_nats::{
     AppName, Broker, Device, DeviceId, Event, Level, Pattern, Readiness, Subscription, Token, Topic,
 };
-use fanfare_notifier::provider::AppConfig;
+use fanfare_notifier::provider::{AppConfig, ProviderKind};
 use fanfare_notifier::{Config, Metrics, RunError, lanes, run};
+use fanfare_sim::ledger::Entry;
+use fanfare_sim::{Latency, Sim, SimConfig};
 use jiff::{Timestamp, ToSpan};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -232,7 +234,8 @@ async fn a_lower_level_is_not_sent_when_a_higher_one_stands() {
     let notifier = Notifier::start(&broker, config(&file)).await;
     let last = (marker.id().to_string(), id.to_string());
     eventually(async || pushes(&file).contains_key(&last)).await;
-    eventually(async || broker.stored_plan(&high.id()).await.unwrap().is_some()).await;
+    let reached = (high.id().to_string(), id.to_string());
+    eventually(async || pushes(&file).contains_key(&reached)).await;
     notifier.end().await;
     let sent = pushes(&file);
     assert!(sent.contains_key(&(high.id().to_string(), id.to_string())));
@@ -266,4 +269,65 @@ async fn a_message_to_one_device_or_one_user_reaches_nobody_else() {
         .collect();
     sent.sort();
     assert_eq!(sent, ["device-0", "device-1", "device-2", "device-7"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_a_lower_level_after_somebody_got_a_higher_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut doubles = SimConfig::in_folder(folder.path());
+    doubles.apns.as_mut().unwrap().latency = Latency::fixed(Duration::from_millis(40));
+    let sim = Sim::start(doubles).await.unwrap();
+    let at = sim.whereabouts();
+    let config = Config {
+        app: vec![AppConfig {
+            key_file: Some(at.apns_key.clone()),
+            key_id: Some(at.apns_key_id.as_str().into()),
+            team_id: Some(at.apns_team_id.as_str().into()),
+            bundle_id: Some(at.apns_topics[0].as_str().into()),
+            endpoint: Some(format!("https://{}", at.apns.unwrap()).into()),
+            ca_file: Some(at.ca.clone()),
+            ..AppConfig::new("main", ProviderKind::Apns)
+        }],
+        concurrency: 16, // 400 pushes a second, so that the lower level takes its time.
+        window: 64,
+        ..Config::default()
+    };
+    let server = TestServer::start().await;
+    let topology = Topology::new(1, lanes(&config).unwrap());
+    let broker = server.broker_with("n1", &topology).await;
+    for n in 0..1200 {
+        let (id, device) = device(n, &["quakes.>"]);
+        broker
+            .put_device(&id, &device, Expect::Absent)
+            .await
+            .unwrap();
+    }
+    let other = server.broker("n2").await;
+    let first = Notifier::start(&broker, config.clone()).await;
+    let second = Notifier::start(&other, config).await;
+    let low = event("us1", Level::Step(4.5), &["quakes.us"]);
+    let high = event("us1", Level::Step(6.0), &["quakes.us"]);
+    broker.publish(&low, false).await.unwrap();
+    eventually(async || sim.counts().accepted >= 100).await;
+    broker.publish(&high, false).await.unwrap();
+    let high_id = high.id().to_string();
+    let requests = || {
+        fanfare_sim::ledger::read(sim.ledger().path().unwrap())
+            .unwrap()
+            .filter_map(|it| match it {
+                Ok(Entry::Request(request)) => Some(request.event.unwrap_or_default()),
+                Ok(_) | Err(_) => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let n_high = || requests().iter().filter(|it| **it == high_id).count();
+    eventually(async || n_high() >= 1200).await;
+    first.end().await;
+    second.end().await;
+    let sent = requests();
+    let first_high = sent.iter().position(|it| *it == high_id).unwrap();
+    let n_low = sent.len() - sent.iter().filter(|it| **it == high_id).count();
+    assert!(n_low < 1200, "void: the lower level was through already");
+    assert!(sent.iter().skip(first_high).all(|it| *it == high_id));
+    sim.stop().await;
 }

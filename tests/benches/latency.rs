@@ -1,7 +1,11 @@
 //! Latency from an item served over WebSocket to the provider's request, in an idle system: sim shows
 //! real quakes one by one, one fetcher and one notifier carry each to a device.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot go on stops"
+)]
 
 mod support;
 
@@ -59,20 +63,19 @@ fn source(sim: &Sim) -> fanfare_fetcher::Config {
     .unwrap()
 }
 
-async fn at(name: &str, server: TestServer) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = SimConfig::in_folder(folder.path());
-    if let Some(quakes) = &mut config.upstream.quakes {
-        quakes.speed = 0.0;
-    } else {
-        config.upstream.quakes = Some(fanfare_sim::QuakesConfig {
-            speed: 0.0,
-            ..Default::default()
-        });
-    }
-    let sim = Sim::start(config).await.unwrap();
-    let at = sim.whereabouts().clone();
-    let app = AppConfig {
+/// The doubles, with quakes that stand still.
+async fn start_sim(folder: &std::path::Path) -> Sim {
+    let mut config = SimConfig::in_folder(folder);
+    config.upstream.quakes = Some(fanfare_sim::QuakesConfig {
+        speed: 0.0,
+        ..fanfare_sim::QuakesConfig::default()
+    });
+    Sim::start(config).await.unwrap()
+}
+
+fn app(sim: &Sim) -> AppConfig {
+    let at = sim.whereabouts();
+    AppConfig {
         key_file: Some(at.apns_key.clone()),
         key_id: Some(at.apns_key_id.as_str().into()),
         team_id: Some(at.apns_team_id.as_str().into()),
@@ -80,10 +83,15 @@ async fn at(name: &str, server: TestServer) {
         endpoint: Some(format!("https://{}", at.apns.unwrap()).into()),
         ca_file: Some(at.ca.clone()),
         ..AppConfig::new("bench", ProviderKind::Apns)
-    };
+    }
+}
+
+async fn at(name: &str, server: TestServer) {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = start_sim(folder.path()).await;
     let notifier = fanfare_notifier::Config {
-        app: vec![app],
-        ..Default::default()
+        app: vec![app(&sim)],
+        ..fanfare_notifier::Config::default()
     };
     let topology = Topology::new(
         server.replicas(),
@@ -96,14 +104,14 @@ async fn at(name: &str, server: TestServer) {
     let notifying = fanfare_notifier::run(
         notifier,
         broker.clone(),
-        Default::default(),
+        fanfare_notifier::Metrics::default(),
         readiness.clone(),
         stop.clone(),
     );
     let fetching = fanfare_fetcher::run(
         source(&sim),
         broker,
-        Default::default(),
+        fanfare_fetcher::Metrics::default(),
         readiness.clone(),
         stop.clone(),
     );
@@ -123,8 +131,9 @@ async fn at(name: &str, server: TestServer) {
         stop.cancel();
         first
     };
-    let (notified, fetched, first) = tokio::join!(notifying, fetching, measuring);
-    (notified.unwrap(), fetched.unwrap());
+    let (sent, read, first) = tokio::join!(notifying, fetching, measuring);
+    sent.unwrap();
+    read.unwrap();
     report(name, &sim, first);
     sim.stop().await;
 }

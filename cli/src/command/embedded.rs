@@ -1,8 +1,8 @@
 //! The nats-server that `up` starts when nobody names one.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use crate::exit::Failure;
 /// The user of the child; its password is made at the first start and kept beside the data.
 const USER: &str = "fanfare";
 const PASSWORD_FILE: &str = "password";
+/// Where the running child is; whoever runs it holds a lock on this file.
+const URL_FILE: &str = "url";
 
 #[derive(Args, Clone)]
 #[command(next_help_heading = "The nats-server that is started if no server is named")]
@@ -46,6 +48,8 @@ pub(crate) struct Embedded {
     pub(crate) user: (String, String),
     pub(crate) password_file: PathBuf,
     pub(crate) obtained: Obtained,
+    /// Tells other commands that the child runs, as long as it is open.
+    _url_file: Option<File>,
 }
 
 /// Finds or fetches a nats-server and starts it.
@@ -55,8 +59,9 @@ pub(crate) async fn start(
 ) -> Result<Embedded, Failure> {
     let tell = |step: &Step| eprintln!("fanfare: {step}");
     let download = permission(flags);
-    let obtained = obtain(flags.nats_server.as_deref(), environment, download, &tell).await?;
+    // Before a download: what cannot be kept anywhere need not be fetched.
     let folder = folder(flags, environment)?;
+    let obtained = obtain(flags.nats_server.as_deref(), environment, download, &tell).await?;
     let password = match &folder {
         Some(folder) => kept_password(folder)?,
         None => new_password(),
@@ -73,16 +78,8 @@ pub(crate) async fn start(
             None => Options::ephemeral(),
         }
     };
-    let server = Server::start(&obtained.path, options)
-        .await
-        .map_err(|error| match error {
-            // A folder in use is nobody's crash: the other one is to be stopped.
-            StartError::Store(StoreError::Taken { .. }) => Failure::NoServer(error.into()),
-            StartError::Store(StoreError::Unusable { .. })
-            | StartError::Run { .. }
-            | StartError::Ended { .. }
-            | StartError::NotReady { .. } => Failure::NoServer(anyhow::Error::from(error)),
-        })?;
+    let started = Server::start(&obtained.path, options).await;
+    let server = started.map_err(refused)?;
     let password_file = server.store_dir().join(PASSWORD_FILE);
     if folder.is_none() {
         write_secret(&password_file, &user.1)?;
@@ -90,12 +87,70 @@ pub(crate) async fn start(
     for advice in server.advice() {
         eprintln!("fanfare: {advice}");
     }
+    let url_file = folder.map(|it| write_url(&it.join(URL_FILE), &server.url()));
     Ok(Embedded {
         server,
         user,
         password_file,
         obtained,
+        _url_file: url_file.transpose()?,
     })
+}
+
+/// The child of a `fanfare up` that runs now, in the usual folder: its URL, and how to get in.
+pub(crate) fn running(environment: &Environment) -> Option<(String, (String, String))> {
+    let mut folders = usual_folders(environment).into_iter().flatten();
+    folders.find_map(|it| is_ours(&it).then(|| running_in(&it)).flatten())
+}
+
+fn running_in(folder: &Path) -> Option<(String, (String, String))> {
+    let mut file = File::open(folder.join(URL_FILE)).ok()?;
+    // Nobody holds the lock: the file was left by one that was killed.
+    let Err(TryLockError::WouldBlock) = file.try_lock_shared() else {
+        return None;
+    };
+    let mut url = String::new();
+    file.read_to_string(&mut url).ok()?;
+    let password = fs::read_to_string(folder.join(PASSWORD_FILE)).ok()?;
+    let user = (USER.to_owned(), password.trim().to_owned());
+    Some((url.trim().to_owned(), user))
+}
+
+fn write_url(path: &Path, url: &str) -> Result<File, Failure> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.lock()?;
+        writeln!(file, "{url}")?;
+        Ok::<_, std::io::Error>(file)
+    };
+    Ok(write().with_context(|| format!("cannot write {}", path.display()))?)
+}
+
+fn refused(error: StartError) -> Failure {
+    let joined = match &error {
+        StartError::Store(StoreError::Taken { folder, .. }) => running_in(folder).map(|it| {
+            let (url, (user, _)) = it;
+            let password = quoted(&folder.join(PASSWORD_FILE));
+            format!(
+                "to run more roles on that one: fanfare up notifier --server {url} --user {user} \
+                 --password \"$(cat {password})\""
+            )
+        }),
+        StartError::Store(StoreError::Unusable { .. })
+        | StartError::Run { .. }
+        | StartError::Ended { .. }
+        | StartError::NotReady { .. } => None,
+    };
+    let error = anyhow::Error::from(error);
+    Failure::NoServer(match joined {
+        Some(joined) => anyhow::anyhow!("{error:#};\n  {joined}"),
+        None => error,
+    })
+}
+
+/// A path for a shell.
+pub(super) fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 /// A terminal can be asked; anything else needs the flag.
@@ -116,18 +171,59 @@ fn permission(flags: &EmbeddedFlags) -> Download {
     }
 }
 
+/// Where the data are; `None` for a temporary folder of the server's own.
 fn folder(flags: &EmbeddedFlags, environment: &Environment) -> Result<Option<PathBuf>, Failure> {
     if flags.ephemeral {
         return Ok(None);
     }
+    if let Some(folder) = &flags.data_dir {
+        make(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        return Ok(Some(folder.clone()));
+    }
+    let [home, temporary] = usual_folders(environment);
+    if let Some(folder) = home.filter(|it| make(it).is_ok()) {
+        return Ok(Some(folder));
+    }
+    let Some(folder) = temporary.filter(|it| make(it).is_ok() && is_ours(it)) else {
+        let text = "there is no folder to keep data in: name one with --data-dir";
+        return Err(Failure::Usage(text.into()));
+    };
+    eprintln!(
+        "fanfare: there is no home folder to write to: the data are kept in {}, which may not \
+         outlive a restart of the machine; name a folder with --data-dir",
+        folder.display()
+    );
+    Ok(Some(folder))
+}
+
+/// In the home folder, and, without one, where temporary files are.
+fn usual_folders(environment: &Environment) -> [Option<PathBuf>; 2] {
     let home = || environment.folder("HOME").map(|it| it.join(".local/share"));
     let data = environment.folder("XDG_DATA_HOME").or_else(home);
-    let usual = data.map(|it| it.join("fanfare/nats"));
-    flags.data_dir.clone().or(usual).map(Some).ok_or_else(|| {
-        Failure::Usage(
-            "there is no home folder: name one with --data-dir, or try --ephemeral".into(),
-        )
-    })
+    let temporary = environment.folder("TMPDIR");
+    let temporary = temporary.unwrap_or_else(|| PathBuf::from("/tmp"));
+    let own = format!("fanfare-{}/nats", rustix::process::getuid().as_raw());
+    [
+        data.map(|it| it.join("fanfare/nats")),
+        Some(temporary.join(own)),
+    ]
+}
+
+/// Makes a folder for us alone, and makes sure that it can be written to.
+fn make(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)?;
+    tempfile::NamedTempFile::new_in(folder).map(drop)
+}
+
+/// Where everyone may write, somebody else may have made the folder.
+fn is_ours(folder: &Path) -> bool {
+    let own = rustix::process::getuid().as_raw();
+    let is_own = |it: &Path| {
+        fs::symlink_metadata(it)
+            .is_ok_and(|it| it.is_dir() && it.uid() == own && it.mode() & 0o022 == 0)
+    };
+    is_own(folder) && folder.parent().is_some_and(is_own)
 }
 
 /// The password of an earlier start, so that a `nats` context stays good.
@@ -137,11 +233,6 @@ fn kept_password(folder: &Path) -> Result<String, Failure> {
         Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
         Ok(_) | Err(_) => {
             let password = new_password();
-            let made = fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder);
-            made.with_context(|| format!("cannot make {}", folder.display()))?;
             write_secret(&file, &password)?;
             Ok(password)
         }

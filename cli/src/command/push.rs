@@ -16,7 +16,7 @@ use fanfare_nats::{DeviceId, Event, Level, Topic, Urgency};
 use fanfare_nats_server::Environment;
 use rand::Rng;
 
-use super::Common;
+use super::{Common, embedded};
 use crate::connect::{self, NatsFlags, Selected};
 use crate::exit::Failure;
 use crate::roles::{self, Process};
@@ -89,9 +89,27 @@ impl Push {
         let config = common.load(environment)?;
         let nats = self.nats.clone();
         let nats = nats.with_user(self.nats_user.clone(), self.nats_password.clone());
-        let options = connect::options(&nats, &config.own.nats, environment, Selected::Counts)?;
+        let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
+        // Before a context that was merely selected: whoever tries fanfare out here means this.
+        let own = (!is_given)
+            .then(|| embedded::running(environment))
+            .flatten();
+        let selected = match own {
+            Some(_) => Selected::IsIgnored,
+            None => Selected::Counts,
+        };
+        let mut options = connect::options(&nats, &config.own.nats, environment, selected)?;
+        if let Some((url, user)) = own {
+            options.servers = vec![url];
+            options.user = Some(user);
+        }
+        let servers: Vec<_> = options.servers.iter().map(|it| without_user(it)).collect();
+        let servers = servers.join(", ");
         let process = Process::new(&config, environment);
-        let broker = roles::connect(options, "push", &process).await?;
+        let broker = match roles::connect(options, "push", &process).await {
+            Err(Failure::Failed(error)) => Err(Failure::Failed(error.context(servers))),
+            other => other,
+        }?;
         let event = self.event(topic.clone());
         broker
             .publish(&event, false)
@@ -127,4 +145,9 @@ impl Push {
             },
         }
     }
+}
+
+/// A server's address without the user and password that may stand in it.
+fn without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, it)| it)
 }

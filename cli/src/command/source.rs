@@ -23,7 +23,8 @@ enum What {
     Test {
         /// The source's name
         name: String,
-        /// A document, or frames one a line, instead of asking the publisher
+        /// A document of its first `http` input instead of asking the publisher; of a source that
+        /// has only sockets: frames, one a line
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
     },

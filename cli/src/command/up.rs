@@ -1,7 +1,5 @@
 //! `fanfare up [roles]`: runs roles in this process until a signal.
 
-use std::path::Path;
-
 use clap::Args;
 use fanfare_nats::ConnectOptions;
 use fanfare_nats_server::Environment;
@@ -39,7 +37,7 @@ impl Up {
     ) -> Result<(), Failure> {
         let config = common.load(environment)?;
         for note in config.notes() {
-            tracing::warn!("{note}");
+            tracing::info!("note: {note}");
         }
         let nats = self.nats.with_user(self.user.user, self.user.password);
         let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
@@ -106,7 +104,7 @@ fn point_at(options: &mut ConnectOptions, child: &Embedded) {
 fn introduce(child: &Embedded) {
     let (url, folder) = (child.server.url(), child.server.store_dir().display());
     let (binary, version) = (child.obtained.path.display(), child.obtained.version);
-    let (user, file) = (&child.user.0, quoted(&child.password_file));
+    let (user, file) = (&child.user.0, embedded::quoted(&child.password_file));
     println!(
         "nats-server {version} ({binary}), process {}",
         child.server.pid()
@@ -118,9 +116,4 @@ fn introduce(child: &Embedded) {
         "  to look in   nats context save fanfare --server {url} --user {user} \
          --password \"$(cat {file})\""
     );
-}
-
-/// A path for a shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -32,25 +33,42 @@ where
         line.put("timestamp", crate::clock::now().to_string());
         line.put("level", metadata.level().as_str());
         // The innermost span lies over the outer ones, the event over all.
-        for span in context.event_scope().into_iter().flat_map(|it| it.from_root()) {
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(|it| it.from_root())
+        {
             let extensions = span.extensions();
             let written = extensions.get::<FormattedFields<N>>();
-            let fields = written.and_then(|it| serde_json::from_str(it.as_str()).ok());
-            line.0.extend::<Map<_, _>>(fields.unwrap_or_default());
+            let fields = written.and_then(|it| serde_json::from_str::<Map<_, _>>(it).ok());
+            for (name, value) in fields.unwrap_or_default() {
+                line.put(&name, value);
+            }
         }
         event.record(&mut line);
         line.put("target", metadata.target());
-        let line = serde_json::to_string(&line.0).map_err(|_| fmt::Error)?;
+        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
         writeln!(writer, "{line}")
     }
 }
 
+/// Names and values in the order in which they came; a name that comes again takes its place.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct Fields(Vec<(String, Value)>);
 
 impl Fields {
     fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_owned(), value.into());
+        let value = value.into();
+        match self.0.iter_mut().find(|(it, _)| it == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+    }
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -122,7 +140,8 @@ mod tests {
     fn a_line_has_typed_fields_its_spans_and_every_cause_of_an_error() {
         let written = Written::default();
         let to = written.clone();
-        let logs = super::super::json_lines(tracing_subscriber::fmt().with_writer(move || to.clone()));
+        let logs =
+            super::super::json_lines(tracing_subscriber::fmt().with_writer(move || to.clone()));
         tracing::subscriber::with_default(logs.finish(), || {
             let _span = tracing::info_span!("request", request.id = "r1").entered();
             let cause = std::io::Error::other("refused");

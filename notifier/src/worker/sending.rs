@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fanfare_nats::DeviceHash;
 use fanfare_nats::index::{Interest, Step};
 use fanfare_nats::receipt::{Later, Line, Mark};
 use fanfare_nats::receipts::{AppendError, ReceiptChain};
+use fanfare_nats::{DeviceHash, Level};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -20,6 +21,7 @@ use crate::lane::AfterFailure;
 use crate::loaded::Form;
 use crate::metric::EXPIRED;
 use crate::outcome::Reason;
+use crate::planner::{self, Standing};
 use crate::progress::Progress;
 use crate::shared::Shared;
 use crate::window::{Admission, Window};
@@ -27,7 +29,20 @@ use crate::window::{Admission, Window};
 /// Devices looked up under one lock.
 const CHUNK: usize = 128;
 
+/// For so long at most a level is sent without looking whether a higher one stands.
+pub(super) const LEVELS_KNOWN: Duration = Duration::from_millis(200);
+
 type Appending = BoxFuture<'static, (ReceiptChain, Result<Instant, AppendError>)>;
+
+type Looking = BoxFuture<'static, (Instant, Option<Standing>)>;
+
+/// A task of which everything that was begun is recorded.
+pub(super) struct Sent {
+    pub(super) progress: Progress,
+    pub(super) chain: ReceiptChain,
+    /// A higher level stands: the rest is not to be sent.
+    pub(super) is_superseded: bool,
+}
 
 /// A task being sent.
 pub(super) struct Sending {
@@ -51,6 +66,11 @@ pub(super) struct Sending {
     unrecorded_since: Option<Instant>,
     /// When the last append that succeeded was begun: the task was ours then.
     confirmed_at: Instant,
+    /// When the last look at the item's levels was begun, and the one under way.
+    looked_at: Instant,
+    looking: Option<Looking>,
+    has_levels: bool,
+    is_superseded: bool,
     /// Why nothing more is begun.
     halt: Option<Settle>,
     is_stale: bool,
@@ -68,7 +88,6 @@ impl Sending {
                 .collect(),
             interest,
             form: turns.loaded.form(&turns.task.lane.app, &turns.lane.app.app),
-            turns: Arc::new(turns),
             shared,
             progress,
             chain: Some(chain),
@@ -79,14 +98,19 @@ impl Sending {
             credits: (0, 0),
             unrecorded_since: None,
             confirmed_at: Instant::now(),
+            looked_at: turns.looked_at,
+            looking: None,
+            has_levels: matches!(turns.loaded.event.level, Level::Step(_)),
+            is_superseded: false,
             halt: None,
             is_stale: false,
+            turns: Arc::new(turns),
         }
     }
 
     /// Sends until every device had its turn or somebody says stop; whatever was marked is recorded
     /// when this returns, or the task is lost.
-    pub(super) async fn run(mut self) -> Result<Progress, Settle> {
+    pub(super) async fn run(mut self) -> Result<Sent, Settle> {
         let (window, stop) = (self.shared.window.clone(), self.shared.stop.clone());
         let follower = self.shared.follower.clone();
         loop {
@@ -104,6 +128,9 @@ impl Sending {
                 Some(ended) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.ended(ended);
                 }
+                (begun, standing) = looked(&mut self.looking), if self.looking.is_some() => {
+                    self.looked(begun, standing);
+                }
                 () = at(record_at), if record_at.is_some() => self.begin_append(),
                 () = stop.cancelled(), if self.halt.is_none() => {
                     self.halt = Some(Settle::Back(None));
@@ -111,15 +138,20 @@ impl Sending {
                 () = follower.ready_for(self.turns.task.revision), if may_begin && self.is_stale => {
                     self.is_stale = false;
                 }
-                admission = window.admit(), if may_begin && !self.is_stale && !self.is_unsure() => {
+                admission = window.admit(), if may_begin && self.is_sure() => {
                     self.begin(admission);
                 }
             }
         }
         window.release(self.credits.0 + self.credits.1);
-        match self.halt {
-            Some(settle) => Err(settle),
-            None => Ok(self.progress),
+        match (self.halt, self.chain) {
+            (Some(settle), _) => Err(settle),
+            (None, Some(chain)) => Ok(Sent {
+                progress: self.progress,
+                chain,
+                is_superseded: self.is_superseded,
+            }),
+            (None, None) => Err(Settle::Forget), // A chain is lost with `halt` only.
         }
     }
 
@@ -133,7 +165,7 @@ impl Sending {
             }
         }
         for _ in 0..CHUNK {
-            if !self.may_begin() || self.is_stale || self.is_unsure() {
+            if !self.may_begin() || !self.is_sure() {
                 break;
             }
             match window.try_admit() {
@@ -149,10 +181,40 @@ impl Sending {
         if is_due && self.appending.is_none() {
             self.begin_append();
         }
+        let is_old = self.looked_at.elapsed() >= LEVELS_KNOWN / 2;
+        if self.has_levels && is_old && self.looking.is_none() && self.may_begin() {
+            self.begin_look();
+        }
+    }
+
+    fn begin_look(&mut self) {
+        let (turns, begun) = (self.turns.clone(), Instant::now());
+        self.looking = Some(Box::pin(async move {
+            let standing = planner::standing(&turns.shared, &turns.loaded.event).await;
+            if standing.is_none() {
+                tokio::time::sleep(LEVELS_KNOWN / 2).await;
+            }
+            (begun, standing)
+        }));
+    }
+
+    fn looked(&mut self, begun: Instant, standing: Option<Standing>) {
+        self.looking = None;
+        if let Some(standing) = standing {
+            self.looked_at = begun;
+            self.is_superseded = standing.is_superseded;
+        }
     }
 
     fn may_begin(&self) -> bool {
-        self.halt.is_none() && self.has_more()
+        self.halt.is_none() && !self.is_superseded && self.has_more()
+    }
+
+    /// Whether it is known well enough that sending is still right: the index is fresh, the task
+    /// ours, and no higher level stands.
+    fn is_sure(&self) -> bool {
+        let knows_levels = !self.has_levels || self.looked_at.elapsed() < LEVELS_KNOWN;
+        !self.is_stale && !self.is_unsure() && knows_levels
     }
 
     /// Whether the task may be somebody else's by now: this process may have been frozen, and what
@@ -252,7 +314,7 @@ impl Sending {
             return self.without_request(step.device, attempts, Mark::Expired, None);
         }
         let is_fresh = self.shared.follower.is_fresh();
-        if !is_fresh || self.is_unsure() {
+        if !is_fresh || !self.is_sure() {
             self.again.push_front((step, attempts));
             self.is_stale = !is_fresh;
             self.shared.window.release(1);
@@ -417,6 +479,13 @@ impl Sending {
 async fn stored(appending: &mut Option<Appending>) -> (ReceiptChain, Result<Instant, AppendError>) {
     match appending {
         Some(appending) => appending.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn looked(looking: &mut Option<Looking>) -> (Instant, Option<Standing>) {
+    match looking {
+        Some(looking) => looking.await,
         None => std::future::pending().await,
     }
 }
