@@ -63,6 +63,7 @@ allow_private = true
 
 [[source.input]]
 websocket = "{socket}"
+items = "$.data"
 allow_private = true
 "#
     )

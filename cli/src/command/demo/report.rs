@@ -54,6 +54,7 @@ impl Report {
             && balance.lost == 0
             && balance.repeated <= self.bound()
             && balance.surplus == 0
+            && balance.lowered == 0
             && balance.events_missing == 0
             && balance.events_surplus == 0;
         match (is_kept, self.did_bite()) {
