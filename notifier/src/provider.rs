@@ -12,6 +12,7 @@
 mod answer;
 pub mod apns;
 mod app;
+mod aps;
 mod config;
 mod counters;
 pub mod fcm;

@@ -107,7 +107,7 @@ async fn what_was_posted_is_what_is_stored() {
         "url": "myapp://order/7", "image": "https://example.org/x.png", "data": {"k": [1]},
         "urgency": "bulk", "sound": "default", "badge": 3, "thread": "orders",
         "interruption": "passive", "overrides": {"fcm": {"android": {}}},
-        "expires_in": "1h", "guarantee": "at_most_once",
+        "expires_in": "1h", "guarantee": "at_least_once",
     });
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let answer = api.post(&[("traceparent", trace)], &body).await;
@@ -125,7 +125,7 @@ async fn what_was_posted_is_what_is_stored() {
     );
     assert_eq!(
         (event.urgency.as_str(), event.guarantee.as_str()),
-        ("bulk", "at_most_once")
+        ("bulk", "at_least_once")
     );
     assert_eq!(event.traceparent.as_deref(), Some(trace));
     let lives = event.expires_at.duration_since(event.occurred_at.unwrap());

@@ -158,11 +158,6 @@ const MEANT: &[(&str, &str, &str)] = &[
         "the name of a log target",
     ),
     (
-        "notifier/src/provider/fcm/encode.rs",
-        "provider::apns",
-        "a message of FCM carries a block for APNs, which is made in one place",
-    ),
-    (
         "notifier/src/lane.rs",
         "tokio",
         "the type of a time that tests can pause",

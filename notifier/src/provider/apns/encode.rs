@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
 
-use crate::notification::{InterruptionLevel, Notification, Urgency};
+use crate::notification::{Notification, Urgency};
+use crate::provider::aps::{hints, put};
 use crate::provider::merge::apply_override;
 use crate::provider::{OWN_KEY, Refusal};
 
@@ -111,28 +112,6 @@ pub(crate) fn aps(what: &Notification) -> Map<String, Value> {
     aps
 }
 
-/// What FCM does not set by itself from its own notification block.
-pub(crate) fn hints(what: &Notification, aps: &mut Map<String, Value>) {
-    put(aps, "sound", what.sound.as_ref());
-    put(aps, "badge", what.badge);
-    put(aps, "thread-id", what.thread.as_ref());
-    put(
-        aps,
-        "interruption-level",
-        what.interruption_level.map(InterruptionLevel::as_str),
-    );
-    if what.image.is_some() {
-        // iOS shows a picture only through the app's service extension, which runs only with this.
-        aps.insert("mutable-content".to_owned(), json!(1));
-    }
-}
-
-fn put(target: &mut Map<String, Value>, key: &str, value: Option<impl serde::Serialize>) {
-    if let Some(value) = value {
-        target.insert(key.to_owned(), json!(value));
-    }
-}
-
 /// The path of a device; `None` for what cannot be a token. Apple fixes no length.
 pub fn path(token: &str) -> Option<PathAndQuery> {
     let is_hex = !token.is_empty() && token.bytes().all(|it| it.is_ascii_hexdigit());
@@ -181,6 +160,7 @@ fn uuid(bytes: [u8; 16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notification::InterruptionLevel;
     use crate::provider::tests::{full, plain};
 
     const BUNDLE: HeaderValue = HeaderValue::from_static("org.example.app");

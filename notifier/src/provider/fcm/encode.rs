@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::notification::{InterruptionLevel, Notification, Urgency};
-use crate::provider::apns::encode::hints;
+use crate::provider::aps::hints;
 use crate::provider::merge::apply_override;
 use crate::provider::{OWN_KEY, Refusal};
 
