@@ -284,3 +284,43 @@ async fn a_wrong_command_line_is_told_apart_from_everything_else() {
         assert!(printed.contains(flag), "{printed}");
     }
 }
+
+#[tokio::test]
+async fn init_into_the_file_that_the_shell_has_just_made_writes_nothing_but_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("{} init > fanfare.toml", env!("CARGO_BIN_EXE_fanfare"));
+    let launch = Launch::new("/bin/sh").folder(folder.path());
+    let (code, printed) = ran(launch.args(["-c", &line])).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let (code, printed) = ran(fanfare(folder.path()).arg("check")).await;
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("note: fetcher.contact"), "{printed}");
+}
+
+#[tokio::test]
+async fn push_finds_the_server_of_a_running_up_and_shows_no_password_of_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_data = |launch: Launch| launch.env("XDG_DATA_HOME", folder.path());
+    let tell = |step: &_| eprintln!("{step}");
+    let environment = Environment::of_process();
+    let obtained = obtain(None, &environment, Download::Allowed, &tell).await;
+    let binary = obtained.unwrap().path;
+    let up = fanfare(folder.path()).args(["up", "api", "--nats-server"]);
+    let (up, printed) = recorded(with_data(up.arg(binary)));
+    let up = up.start().unwrap();
+    let push = || with_data(fanfare(folder.path()).args(["push", "--topic", "a.b"]));
+    eventually("an event is stored", async || {
+        assert_eq!(up.status(), None, "{:#?}", printed.lock().unwrap());
+        let (code, _) = ran(push()).await;
+        (code == Some(0)).then_some(())
+    })
+    .await;
+    up.signal(Signal::Terminate).unwrap();
+    assert_eq!(up.wait(PATIENCE).await.unwrap().code(), Some(0));
+    // Another server of this machine may stand at the usual address.
+    let push = push().args(["--server", "nats://secret:word@127.0.0.1:1"]);
+    let (code, printed) = ran(push).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("127.0.0.1:1: no connection"), "{printed}");
+    assert!(!printed.contains("word"), "{printed}");
+}

@@ -17,7 +17,7 @@ use hashbrown::HashTable;
 
 use self::arena::{Address, Arena};
 pub use self::audience::{Dropped, Interest, Step, Target};
-use self::columns::{Slot, half};
+use self::columns::{Slot, prefix};
 use self::subscriptions::Subscriptions;
 use crate::device::{AppName, Device, DeviceId};
 use crate::topic;
@@ -116,7 +116,7 @@ impl Index {
         }
         let numbers = self
             .subscriptions
-            .add_all(&device.subscriptions, half(hash));
+            .add_all(&device.subscriptions, prefix(hash));
         let user = device.user.as_deref().map(topic::user_hash);
         let record = record::encode(id.as_str(), &device.token, user, &numbers);
         let app = self.app_number(&device.app);

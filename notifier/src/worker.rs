@@ -93,28 +93,10 @@ async fn attend(
             return Settle::Back(Some(PAUSE));
         }
     };
-    let (chain, recorded) = match shared.broker.receipts(&task).await {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::warn!(event.id = %task.event, error = &error as &dyn Error, "receipts cannot be read, trying again");
-            return Settle::Back(Some(PAUSE));
-        }
+    let (chain, mut progress) = match resume(shared, &task, claim).await {
+        Ok(resumed) => resumed,
+        Err(settle) => return settle,
     };
-    if recorded
-        .as_ref()
-        .is_some_and(fanfare_nats::Receipt::is_finished)
-    {
-        return Settle::Ack;
-    }
-    match claim.against(recorded.as_ref().map(|it| &it.claim)) {
-        Verdict::Take | Verdict::Own => {}
-        Verdict::Obsolete => return Settle::Ack,
-        Verdict::Refused => {
-            shared.broker.metrics().fenced_claims.inc();
-            return Settle::Forget;
-        }
-    }
-    let mut progress = Progress::resume(recorded.as_ref(), claim);
     // An event that aged out has expired long before.
     let Some(loaded) = loaded else {
         return close(shared, chain, progress, Mark::Expired).await;
@@ -123,9 +105,8 @@ async fn attend(
         return close(shared, chain, progress, Mark::Expired).await;
     }
     let looked_at = Instant::now();
-    let standing = match planner::standing(shared, &loaded.event).await {
-        Some(standing) => standing,
-        None => return Settle::Back(Some(PAUSE)),
+    let Some(standing) = planner::standing(shared, &loaded.event).await else {
+        return Settle::Back(Some(PAUSE));
     };
     if standing.is_superseded {
         return close(shared, chain, progress, Mark::Superseded).await;
@@ -148,7 +129,36 @@ async fn attend(
         ack_wait,
         looked_at,
     };
-    send(turns, progress, chain).await
+    Box::pin(send(turns, progress, chain)).await // Large, and once per task.
+}
+
+/// Reads how far a task is, and whether a claim on it counts.
+async fn resume(
+    shared: &Shared,
+    task: &Task,
+    claim: Claim,
+) -> Result<(ReceiptChain, Progress), Settle> {
+    let (chain, recorded) = match shared.broker.receipts(task).await {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::warn!(event.id = %task.event, error = &error as &dyn Error, "receipts cannot be read, trying again");
+            return Err(Settle::Back(Some(PAUSE)));
+        }
+    };
+    if recorded
+        .as_ref()
+        .is_some_and(fanfare_nats::Receipt::is_finished)
+    {
+        return Err(Settle::Ack);
+    }
+    match claim.against(recorded.as_ref().map(|it| &it.claim)) {
+        Verdict::Take | Verdict::Own => Ok((chain, Progress::resume(recorded.as_ref(), claim))),
+        Verdict::Obsolete => Err(Settle::Ack),
+        Verdict::Refused => {
+            shared.broker.metrics().fenced_claims.inc();
+            Err(Settle::Forget)
+        }
+    }
 }
 
 /// Ends a task without sending: everyone left gets `mark`.

@@ -44,7 +44,6 @@ fn source(sim: &Sim) -> fanfare_fetcher::Config {
         contact = "bench@example.org"
         [[source]]
         name = "quakes"
-        allow_private = true
         id = "{{{{ item.id }}}}"
         time = "{{{{ item.properties.time | from_ms }}}}"
         topics = ["all"]
@@ -52,9 +51,11 @@ fn source(sim: &Sim) -> fanfare_fetcher::Config {
         [[source.input]]
         http = "{}"
         every = "1h"
+        allow_private = true
         items = "$.features[*]"
         [[source.input]]
         websocket = "{}"
+        allow_private = true
         items = "$.data"
         "#,
         sim.quakes_url(),

@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// Writes one object a line: time, level, target, the fields of the spans, those of the event.
 pub(super) struct JsonLines;
@@ -33,11 +33,7 @@ where
         line.put("timestamp", crate::clock::now().to_string());
         line.put("level", metadata.level().as_str());
         // The innermost span lies over the outer ones, the event over all.
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|it| it.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
             let written = extensions.get::<FormattedFields<N>>();
             let fields = written.and_then(|it| serde_json::from_str::<Map<_, _>>(it).ok());

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fanfare_nats::Problem;
-use fanfare_nats::event::{MAX_EXPIRES_IN, RESERVED_SOURCES, SourceName};
+use fanfare_nats::event::{Guarantee, MAX_EXPIRES_IN, RESERVED_SOURCES, SourceName};
 use url::Url;
 
 use super::{Config, HttpConfig, InputConfig, Period, SocketConfig, SourceConfig};
@@ -97,6 +97,10 @@ fn source_problems(source: &SourceConfig) -> Vec<Problem> {
             "fresh_for",
             format!("must be more than 0s and at most {most}: EVENTS remembers 7 days"),
         );
+    }
+    if source.delivery == Guarantee::AtMostOnce {
+        // It needs an intent that is recorded before the request; the notifier has none.
+        add("delivery", "only `at_least_once` is offered".to_owned());
     }
     if source.expires_in.0.is_zero() || source.expires_in.0 > MAX_EXPIRES_IN {
         add(

@@ -68,7 +68,7 @@ pub struct SourceConfig {
     pub input: Vec<InputConfig>,
 }
 
-/// `delivery = "at_least_once"` or `"at_most_once"`.
+/// `delivery = "at_least_once"`; the other word is known and refused.
 pub type Delivery = Guarantee;
 
 /// `level = "first"`, `{ levels = […], of = "…" }` or `{ fields = […] }`.

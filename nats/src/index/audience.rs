@@ -1,7 +1,7 @@
 //! Whom an event concerns: counted for the plan, walked by a task, looked up when its turn comes.
 
 use super::Index;
-use super::columns::{Slot, half, place};
+use super::columns::{Slot, place, prefix};
 use super::record::Record;
 use crate::device::{AppName, DeviceId};
 use crate::event::Event;
@@ -297,27 +297,27 @@ impl Index {
         if self.concerns_many(interest) {
             return self.candidates_one_by_one(interest, range, from, limit);
         }
-        let (first, last) = (half(from), half(range.last()));
-        let mut halves: Vec<u32> = interest
+        let (first, last) = (prefix(from), prefix(range.last()));
+        let mut prefixes: Vec<u32> = interest
             .subscriptions
             .iter()
             .filter_map(|it| self.subscriptions.devices(*it))
-            // One more: the first half may hold only hashes below `from`.
+            // One more: the first prefix may hold only hashes below `from`.
             .flat_map(|it| it.range(first..=last).take(limit.saturating_add(1)))
             .collect();
-        halves.extend(interest.devices.iter().map(|it| half(*it)));
+        prefixes.extend(interest.devices.iter().map(|it| prefix(*it)));
         for user in &interest.users {
             let slots = self.users.iter_hash(*user);
             let hashes = slots.filter_map(|it| self.hashes.get(place(*it)));
-            halves.extend(hashes.map(|it| half(DeviceHash(*it))));
+            prefixes.extend(hashes.map(|it| prefix(DeviceHash(*it))));
         }
-        halves.retain(|it| (first..=last).contains(it));
-        halves.sort_unstable();
-        halves.dedup();
+        prefixes.retain(|it| (first..=last).contains(it));
+        prefixes.sort_unstable();
+        prefixes.dedup();
         let hash = |slot: &Slot| self.hashes.get(place(*slot)).copied().unwrap_or(0);
-        halves
+        prefixes
             .into_iter()
-            .flat_map(|it| self.with_half(it))
+            .flat_map(|it| self.with_prefix(it))
             .filter(|slot| (from.0..=range.last().0).contains(&hash(slot)))
             .filter(|slot| self.concerns(*slot, interest))
             .take(limit)

@@ -1,7 +1,7 @@
 //! Whose a token is: the document with the highest revision that contains it.
 
 use super::Index;
-use super::columns::{Slot, half, place};
+use super::columns::{Slot, place, prefix};
 use super::record::Record;
 use crate::device::Token;
 use crate::hash::DeviceHash;
@@ -74,7 +74,7 @@ impl Index {
         };
         let (token_hash, user, len) = (record.token_hash(), record.user, record.len);
         let numbers: Vec<u32> = record.subscriptions().collect();
-        let half = half(DeviceHash(
+        let prefix = prefix(DeviceHash(
             self.hashes.get(place(slot)).copied().unwrap_or(0),
         ));
         if let Ok(entry) = self.tokens.find_entry(token_hash, |it| *it == slot) {
@@ -86,13 +86,13 @@ impl Index {
             entry.remove();
         }
         for number in numbers {
-            let is_shared = self.with_half(half).any(|it| {
+            let is_shared = self.with_prefix(prefix).any(|it| {
                 it != slot
                     && self
                         .record(it)
                         .is_some_and(|it| it.subscriptions().any(|n| n == number))
             });
-            self.subscriptions.remove(number, half, is_shared);
+            self.subscriptions.remove(number, prefix, is_shared);
         }
         self.arena.abandon(len);
     }

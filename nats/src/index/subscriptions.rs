@@ -1,6 +1,7 @@
 //! Distinct subscriptions, numbered: a pattern with its filters is judged once per event, not once
 //! per device.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
@@ -14,9 +15,9 @@ use crate::event::Event;
 struct Entry {
     key: Box<str>,
     subscription: Subscription,
-    /// Upper halves of the hashes of the devices that have it.
+    /// Prefixes of the hashes of the devices that have it.
     devices: RoaringBitmap,
-    /// Devices that have it; more than the bitmap holds where upper halves collide.
+    /// Devices that have it; more than the bitmap holds where Prefixes collide.
     n_devices: u32,
 }
 
@@ -31,7 +32,7 @@ pub(super) struct Subscriptions {
     pub(super) generation: u64,
 }
 
-fn key(subscription: &Subscription) -> Box<str> {
+fn key(subscription: &Subscription) -> Cow<'_, str> {
     if subscription.filters.is_empty() {
         return subscription.pattern.as_str().into();
     }
@@ -42,14 +43,14 @@ fn key(subscription: &Subscription) -> Box<str> {
 impl Subscriptions {
     /// Notes what a device follows; returns the subscriptions' numbers, ascending. The same
     /// interest written twice is one.
-    pub(super) fn add_all(&mut self, subscriptions: &[Subscription], half: u32) -> Vec<u32> {
-        let added = subscriptions.iter().map(|it| self.add(it, half));
+    pub(super) fn add_all(&mut self, subscriptions: &[Subscription], prefix: u32) -> Vec<u32> {
+        let added = subscriptions.iter().map(|it| self.add(it, prefix));
         let mut numbers: Vec<u32> = added.collect();
         numbers.sort_unstable();
         numbers.dedup_by(|later, kept| {
             let is_same = later == kept;
             if is_same {
-                self.remove(*later, half, true);
+                self.remove(*later, prefix, true);
             }
             is_same
         });
@@ -57,14 +58,14 @@ impl Subscriptions {
     }
 
     /// Notes that a device has a subscription; returns the subscription's number.
-    fn add(&mut self, subscription: &Subscription, half: u32) -> u32 {
+    fn add(&mut self, subscription: &Subscription, prefix: u32) -> u32 {
         let key = key(subscription);
-        let number = match self.numbers.get(&key) {
+        let number = match self.numbers.get(key.as_ref()) {
             Some(number) => *number,
-            None => self.begin(key, subscription),
+            None => self.begin(key.into(), subscription),
         };
         if let Some(entry) = self.entry_mut(number) {
-            entry.devices.insert(half);
+            entry.devices.insert(prefix);
             entry.n_devices += 1;
         }
         number
@@ -94,14 +95,14 @@ impl Subscriptions {
     }
 
     /// Notes that a device no longer has a subscription. `is_shared`: another device with the same
-    /// upper half of its hash still has it.
-    pub(super) fn remove(&mut self, number: u32, half: u32, is_shared: bool) {
+    /// prefix of its hash still has it.
+    pub(super) fn remove(&mut self, number: u32, prefix: u32, is_shared: bool) {
         let Some(entry) = self.entry_mut(number) else {
             return;
         };
         entry.n_devices -= 1;
         if !is_shared {
-            entry.devices.remove(half);
+            entry.devices.remove(prefix);
         }
         if entry.n_devices > 0 {
             return;
@@ -146,7 +147,7 @@ impl Subscriptions {
         found
     }
 
-    /// Upper halves of the hashes of the devices that have a subscription.
+    /// Prefixes of the hashes of the devices that have a subscription.
     pub(super) fn devices(&self, number: u32) -> Option<&RoaringBitmap> {
         self.entry(number).map(|it| &it.devices)
     }

@@ -14,7 +14,7 @@ use crate::level::Level;
 use crate::plan::HashRange;
 use crate::topic::{Pattern, Topic};
 
-/// The upper halves of the hashes of the first two are equal.
+/// The Prefixes of the hashes of the first two are equal.
 const IDS: [&str; 8] = ["d30533", "d83114", "a", "b", "c", "phone-1", "X_y", "0"];
 const TOKENS: [&str; 4] = [
     "00ff00ff00ff",

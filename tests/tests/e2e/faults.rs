@@ -10,7 +10,6 @@ use crate::support::{many, sends_in_flight};
 
 const N_DEVICES: usize = 1500;
 
-
 fn slow() -> Setup {
     Setup {
         latency: Duration::from_millis(40),
