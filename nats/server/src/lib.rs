@@ -1,7 +1,7 @@
 //! The nats-server that fanfare embeds: found or fetched, verified, started, watched and ended.
 //!
 //! Whoever gives fanfare the address of a broker never meets this crate. Whoever does not gets one:
-//! [`obtain`] finds a suitable binary (or fetches a pinned one), [`Server`] runs it with settings
+//! [`obtain()`] finds a suitable binary (or fetches a pinned one), [`Server`] runs it with settings
 //! that keep what it acknowledged, and
 //! [`process`] makes sure that no child outlives us, however we end.
 //!
