@@ -1,12 +1,8 @@
-//! The one place of this crate that reads the wall clock.
+//! The one place of this crate that reads the clock.
 
 use jiff::Timestamp;
 
-/// The current time.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell's clock; decisions take `now` as an argument"
-)]
+/// The current time; steps of the machine's clock do not move it.
 pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
+    fanfare_nats::clock::now()
 }

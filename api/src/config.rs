@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,10 @@ pub struct Config {
     pub max_connections: usize,
     /// The longest a request may take, in seconds.
     pub timeout_s: u64,
+    /// How events on some topics are delivered where their poster says nothing; the `[[topic]]`
+    /// tables, which all publishers share.
+    #[serde(skip)]
+    pub topics: TopicPolicies,
 }
 
 impl Default for Config {
@@ -37,6 +42,7 @@ impl Default for Config {
             max_in_flight: 1024,
             max_connections: 4096,
             timeout_s: 10,
+            topics: TopicPolicies::default(),
         }
     }
 }

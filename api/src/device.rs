@@ -9,7 +9,7 @@ mod document;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fanfare_nats::bucket::{Expect, ReadDeviceError, Stored, WriteDeviceError};
-use fanfare_nats::{Broker, Device, DeviceId};
+use fanfare_nats::{Broker, Device, DeviceId, fail};
 use http::header::{CACHE_CONTROL, ETAG};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -131,8 +131,10 @@ async fn write(
         };
         judge(preconditions, &found)?;
         let device = wanted.clone().over(before, now);
+        fail::point("api.before-write");
         match broker.put_device(id, &device, expect).await {
             Ok(revision) => {
+                fail::point("api.written");
                 let is_new = expect == Expect::Absent;
                 return Ok(Written {
                     device,

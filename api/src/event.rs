@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use fanfare_nats::event::{Event, SourceName};
 use fanfare_nats::events::ReadEventError;
 use fanfare_nats::publish::{PublishEventError, Published};
-use fanfare_nats::{Broker, Level, Topic};
+use fanfare_nats::{Broker, Level, Topic, fail};
 use http::{HeaderMap, StatusCode};
 use rand::Rng;
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub(crate) async fn post(
     let traceparent = document::traceparent(&headers);
     let chosen = posted.id.clone();
     let id = chosen.clone().unwrap_or_else(generated_id);
-    let event = posted.into_event(id, traceparent, clock::now());
+    let event = posted.into_event(id, traceparent, &api.topics, clock::now());
 
     let unknown = || {
         let problem = Problem::new(
@@ -83,7 +83,10 @@ async fn store(
     event: &Event,
     unknown: impl FnOnce() -> Problem,
 ) -> Result<(StatusCode, Option<Event>), Problem> {
-    match broker.publish(event, false).await {
+    fail::point("api.before-write");
+    let published = broker.publish(event, false).await;
+    fail::point("api.written");
+    match published {
         Ok(Published::Stored(_)) => return Ok((StatusCode::CREATED, None)),
         Ok(Published::Already) => {}
         Err(error @ PublishEventError::Unknown { .. }) => {

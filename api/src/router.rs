@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Broker, Readiness};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -44,6 +45,7 @@ pub(crate) struct Api {
     /// The apps that exist, if that is known.
     pub(crate) apps: Option<Arc<[AppName]>>,
     pub(crate) readiness: Readiness,
+    pub(crate) topics: Arc<TopicPolicies>,
 }
 
 /// Puts the routes and their layers together.
@@ -57,6 +59,7 @@ pub(crate) fn router(
         broker,
         apps: config.app_names().map(Arc::from),
         readiness,
+        topics: Arc::new(config.topics.clone()),
     };
     let versioned = Router::new()
         .route(

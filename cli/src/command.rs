@@ -4,14 +4,20 @@
     reason = "comments on flags are help texts, shown as they are"
 )]
 
+mod admin;
 mod check;
+mod dead_letters;
 mod demo;
 mod embedded;
 pub(crate) mod init;
+mod lanes;
 mod push;
+mod reach;
 mod sim;
 mod source;
 mod up;
+mod verify;
+mod why;
 
 use std::path::PathBuf;
 
@@ -55,6 +61,16 @@ enum Which {
     Check(check::Check),
     /// Tries sources out
     Source(source::Source),
+    /// Looks after streams, buckets and consumers on a server
+    Admin(admin::Admin),
+    /// Checks that everything owed adds up: exit code 0, or 1 with what does not
+    Verify(verify::Verify),
+    /// Tells why a device got an event, or why not
+    Why(why::Why),
+    /// Shows what was given up, and sends it again
+    DeadLetters(dead_letters::DeadLetters),
+    /// Shows the lanes, pauses and resumes them
+    Lanes(lanes::Lanes),
     /// Sends a test notification to a device, a user or a topic
     Push(push::Push),
     /// Runs the outside world in a box: feeds, and doubles of the push providers
@@ -71,6 +87,11 @@ impl Command {
             Which::Init(init) => init.run(),
             Which::Check(check) => check.run(&common, environment),
             Which::Source(source) => source.run(&common, environment).await,
+            Which::Admin(admin) => admin.run(&common, environment).await,
+            Which::Verify(verify) => Box::pin(verify.run(&common, environment)).await,
+            Which::Why(why) => Box::pin(why.run(&common, environment)).await,
+            Which::DeadLetters(letters) => Box::pin(letters.run(&common, environment)).await,
+            Which::Lanes(lanes) => Box::pin(lanes.run(&common, environment)).await,
             Which::Push(push) => push.run(&common, environment).await,
             Which::Sim(sim) => sim.run(&common, environment).await,
         }

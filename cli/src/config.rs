@@ -117,7 +117,7 @@ impl Config {
     fn typed(tree: Node, environment: &Environment, problems: &mut Vec<Located>) -> Option<Self> {
         let mut parts = extract::Parts::new(tree, problems);
         let own: Option<OwnConfig> = parts.take(&own::TABLES);
-        let fetcher: Option<fanfare_fetcher::Config> = parts.take(&["fetcher", "source"]);
+        let fetcher: Option<fanfare_fetcher::Config> = parts.take(&["fetcher", "source", "topic"]);
         let notifier: Option<fanfare_notifier::Config> = parts.take_one("notifier", &["app"]);
         let api: Option<fanfare_api::Config> = parts.take_one("api", &[]);
         parts.refuse_the_rest();
@@ -142,6 +142,8 @@ impl Config {
         if api.apps.is_none() && !notifier.app.is_empty() {
             api.apps = Some(notifier.app.iter().map(|it| it.name.to_string()).collect());
         }
+        // Whoever posts an event decides by the same sections as whoever fetches one.
+        api.topics = fetcher.topic_policies();
         Some(Self {
             own: own?,
             fetcher,

@@ -12,6 +12,7 @@ mod exit;
 mod lifecycle;
 mod roles;
 mod telemetry;
+mod users;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use fanfare_nats::stream::Topology;
+use fanfare_nats::permissions::Role as User;
 use fanfare_nats::{Broker, ConnectOptions, Readiness};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
@@ -18,8 +18,9 @@ use crate::config::{Config, Manage};
 use crate::exit::Failure;
 use crate::lifecycle::{self, RoleEnd, Signals};
 use crate::telemetry;
+use crate::users::Users;
 
-pub(crate) use broker::connect;
+pub(crate) use broker::{connect, topology};
 pub(crate) use process::Process;
 
 /// What a process can be.
@@ -37,10 +38,14 @@ impl Role {
     pub(crate) const ALL: [Self; 3] = [Self::Fetcher, Self::Notifier, Self::Api];
 
     fn name(self) -> &'static str {
+        self.user().name()
+    }
+
+    fn user(self) -> User {
         match self {
-            Self::Fetcher => "fetcher",
-            Self::Notifier => "notifier",
-            Self::Api => "api",
+            Self::Fetcher => User::Fetcher,
+            Self::Notifier => User::Notifier,
+            Self::Api => User::Api,
         }
     }
 
@@ -67,6 +72,8 @@ pub(crate) struct Composition {
     pub(crate) options: ConnectOptions,
     pub(crate) manage: Manage,
     pub(crate) process: Process,
+    /// Of a server of our own: each role connects as its user.
+    pub(crate) users: Option<Users>,
 }
 
 /// What all roles of a process share.
@@ -157,21 +164,45 @@ impl Composition {
         shared: &Shared,
         tasks: &mut JoinSet<RoleEnd>,
     ) -> Result<(), Failure> {
-        let lanes = fanfare_notifier::lanes(&self.config.notifier);
-        let lanes = lanes.context("an app has a wrong name")?;
-        let topology = Topology::new(self.options.replicas, lanes);
+        let topology = broker::topology(&self.config, self.options.replicas)?;
         let mut is_settled = false;
         for (role, metrics) in registered {
             // A connection each: the broker's lists of permissions and of clients are per role.
-            let options = self.process.introduce(&self.options, role.name());
+            let options = self
+                .process
+                .introduce(&self.admitted(role.user()), role.name());
             let broker = broker::patient(options, shared).await?;
-            if !is_settled {
-                broker::settle(&broker, &topology, self.manage).await?;
-                is_settled = true;
+            match self.manage {
+                Manage::Auto if is_settled => {}
+                Manage::Auto => {
+                    let owner = self.owner(&broker).await?;
+                    broker::settle(&owner, &topology, self.manage).await?;
+                    is_settled = true;
+                }
+                Manage::Verify => {
+                    let seen = topology.clone().seen_by(role.user());
+                    broker::settle(&broker, &seen, self.manage).await?;
+                }
             }
             self.spawn(metrics, broker, shared.clone(), tasks);
         }
         Ok(())
+    }
+
+    /// The options as a user connects with them.
+    fn admitted(&self, user: User) -> ConnectOptions {
+        match &self.users {
+            Some(users) => users.admit(&self.options, user),
+            None => self.options.clone(),
+        }
+    }
+
+    /// Who creates what is missing: on a server of our own its owner, else whoever is connected.
+    async fn owner(&self, connected: &Broker) -> Result<Broker, Failure> {
+        match &self.users {
+            Some(_) => connect(self.admitted(User::Owner), "owner", &self.process).await,
+            None => Ok(connected.clone()),
+        }
     }
 
     fn spawn(

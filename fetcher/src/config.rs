@@ -1,16 +1,20 @@
-//! The configuration of the fetcher: `[fetcher]` and the `[[source]]` tables.
+//! The configuration of the fetcher: `[fetcher]`, the `[[source]]` tables, and the `[[topic]]` tables
+//! that all publishers share.
 
 mod check;
 mod input;
 mod period;
+mod policy;
 mod secret;
 mod source;
 
 use fanfare_nats::Problem;
+use fanfare_nats::policy::TopicPolicies;
 use serde::Deserialize;
 
 pub use input::{HttpConfig, InputConfig, SequenceConfig, SocketConfig};
 pub use period::{Period, PeriodError};
+pub use policy::{RetriesConfig, TopicConfig};
 pub use secret::{EnvSecret, FileSecret, SecretText};
 pub use source::{
     Delivery, FieldsConfig, LevelConfig, LevelName, LevelsConfig, Limits, SourceConfig,
@@ -24,6 +28,8 @@ pub struct Config {
     pub fetcher: FetcherSection,
     /// Every source.
     pub source: Vec<SourceConfig>,
+    /// How events on some topics are delivered where their source says nothing.
+    pub topic: Vec<TopicConfig>,
 }
 
 /// The `[fetcher]` table.
@@ -44,6 +50,17 @@ impl Config {
     /// Facts that an operator should know although nothing is wrong.
     pub fn notes(&self) -> Vec<Problem> {
         check::notes(self)
+    }
+
+    /// The `[[topic]]` tables as events are judged by them; what `validate` finds wrong is left out.
+    pub fn topic_policies(&self) -> TopicPolicies {
+        policy::policies(&self.topic)
+    }
+
+    /// Who says what about delivery, for people: the defaults, each topic table, each source. What
+    /// stands later wins.
+    pub fn deliveries(&self) -> Vec<(String, String)> {
+        policy::lines(self)
     }
 
     /// Replaces each `{ env = … }` and `{ file = … }` by its value, read once at start.

@@ -72,7 +72,7 @@ fn signed(duration: Duration) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_nats::event::{Content, Urgency};
+    use fanfare_nats::event::Content;
     use proptest::prelude::*;
 
     use super::*;
@@ -85,7 +85,7 @@ mod tests {
             level: level.map(Level::Step),
             occurred_at: occurred_at.map(|it| it.parse().unwrap()),
             topics: Vec::new(),
-            urgency: Urgency::Urgent,
+            urgency: None,
             content: Content::default(),
         }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare_nats::event::{Guarantee, MAX_EXPIRES_IN, SourceName};
+use fanfare_nats::event::SourceName;
+use fanfare_nats::policy::{Policy as Delivery, TopicPolicies, Wish};
 use fanfare_nats::publish::{PublishEventError, Published};
-use fanfare_nats::{Broker, Event, Level};
+use fanfare_nats::{Broker, Event, Level, fail};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
@@ -43,8 +44,8 @@ pub struct Intake {
 pub struct Shape {
     source: SourceName,
     kind: String,
-    expires_in: Duration,
-    guarantee: Guarantee,
+    wish: Wish,
+    topics: Arc<TopicPolicies>,
 }
 
 /// What a batch was judged to be.
@@ -78,21 +79,41 @@ impl Shape {
     ///
     /// # Errors
     /// A source name that is none; validation refuses it before.
-    pub fn new(source: &SourceConfig) -> Result<Self, fanfare_nats::event::NameError> {
+    pub fn new(
+        source: &SourceConfig,
+        topics: Arc<TopicPolicies>,
+    ) -> Result<Self, fanfare_nats::event::NameError> {
         Ok(Self {
             source: SourceName::parse(&source.name)?,
             kind: source
                 .kind
                 .clone()
                 .unwrap_or_else(|| format!("fanfare.source.{}", source.name)),
-            expires_in: source.expires_in.0.min(MAX_EXPIRES_IN),
-            guarantee: source.delivery,
+            wish: source.wish(None),
+            topics,
         })
+    }
+
+    /// How an observation's event is delivered: as the item's template and the source say, then the
+    /// topics, then the defaults.
+    pub fn delivery(&self, seen: &Observation) -> Delivery {
+        let urgency = seen.urgency;
+        let wish = Wish {
+            urgency,
+            ..self.wish
+        };
+        self.topics.decide(wish, &seen.topics)
     }
 
     /// The event of an observation at a level. Its id depends on source, item and level alone.
     pub fn event(&self, seen: Observation, level: Level, now: Timestamp) -> Event {
-        let expires_in = SignedDuration::try_from(self.expires_in).unwrap_or(SignedDuration::ZERO);
+        let Delivery {
+            retry,
+            expires_in,
+            guarantee,
+            urgency,
+        } = self.delivery(&seen);
+        let expires_in = SignedDuration::try_from(expires_in).unwrap_or(SignedDuration::ZERO);
         Event {
             source: self.source.clone(),
             item: seen.item,
@@ -101,8 +122,9 @@ impl Shape {
             kind: self.kind.clone(),
             occurred_at: seen.occurred_at,
             expires_at: now.checked_add(expires_in).unwrap_or(now),
-            urgency: seen.urgency,
-            guarantee: self.guarantee,
+            urgency,
+            guarantee,
+            retry,
             digest: None,
             traceparent: None,
             content: seen.content,
@@ -117,13 +139,14 @@ impl Intake {
     /// A source name that is none.
     pub fn new(
         source: &SourceConfig,
+        topics: Arc<TopicPolicies>,
         policy: &LevelPolicy,
         baseline: Baseline,
         broker: Broker,
         metrics: SourceMetrics,
     ) -> Result<Self, fanfare_nats::event::NameError> {
         Ok(Self {
-            shape: Shape::new(source)?,
+            shape: Shape::new(source, topics)?,
             fresh_for: source.fresh_for.0,
             at_most: match policy {
                 LevelPolicy::Fields { at_most } => Some(*at_most),
@@ -231,7 +254,9 @@ impl Intake {
                 return Ok(());
             }
         }
+        fail::point("fetch.before-publish");
         let published = self.broker.publish(event, self.is_kept).await;
+        fail::point("fetch.published");
         let published = published.map_err(|cause| NotStored::Publish { n_left: 1, cause })?;
         self.metrics.event(match published {
             Published::Stored(_) => EventResult::Stored,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fanfare_nats::Broker;
 use fanfare_nats::control::ControlError;
+use fanfare_nats::policy::TopicPolicies;
 use thiserror::Error;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,7 @@ pub(crate) enum PumpError {
 #[derive(Clone)]
 pub(crate) struct Pump {
     pub(crate) source: Arc<SourceConfig>,
+    pub(crate) topics: Arc<TopicPolicies>,
     pub(crate) agent: Arc<str>,
     pub(crate) broker: Broker,
     pub(crate) metrics: SourceMetrics,

@@ -47,11 +47,13 @@ pub async fn run(
         return Err(RunError::Configuration(problems));
     }
     let agent: Arc<str> = Arc::from(config.fetcher.user_agent());
+    let topics = Arc::new(config.topic_policies());
     let mut sources = JoinSet::new();
     for source in config.source {
         let pump = Pump {
             metrics: metrics.of_source(&source.name),
             source: Arc::new(source),
+            topics: Arc::clone(&topics),
             agent: Arc::clone(&agent),
             broker: broker.clone(),
         };

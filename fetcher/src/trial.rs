@@ -1,9 +1,11 @@
 //! `fanfare source test`: what a source would do with a document, without doing it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fanfare_nats::policy::{Policy as Delivery, TopicPolicies};
 use fanfare_nats::{Event, Problem};
 use jiff::Timestamp;
 use thiserror::Error;
@@ -30,6 +32,8 @@ pub struct Trial {
     pub rejects: Vec<Reject>,
     /// How many items `when` (or `ignore`) leaves out.
     pub n_left_out: usize,
+    /// How most of the events are delivered: what holds unless a row says otherwise.
+    pub delivery: Delivery,
 }
 
 /// What would become of one item.
@@ -41,6 +45,8 @@ pub struct Row {
     pub decision: Decision,
     /// The event that would be stored.
     pub event: Option<Event>,
+    /// How it is delivered.
+    pub delivery: Delivery,
 }
 
 /// Why there is no trial.
@@ -65,10 +71,12 @@ pub enum TrialError {
 /// # Errors
 /// [`TrialError`].
 pub fn trial_of_bytes(
-    source: &SourceConfig,
+    config: &Config,
+    name: &str,
     bytes: &[u8],
     now: Timestamp,
 ) -> Result<Trial, TrialError> {
+    let source = named(config, name)?;
     let mapping = Mapping::compile(source).map_err(TrialError::Configuration)?;
     let is_polled = |it: &InputConfig| matches!(it, InputConfig::Http(_));
     let observed = if let Some(input) = source.input.iter().position(is_polled) {
@@ -80,7 +88,7 @@ pub fn trial_of_bytes(
         let frames: Vec<Bytes> = lines.map(Bytes::copy_from_slice).collect();
         mapping.observe_frames(0, &frames, &mut Tracker::default())
     };
-    judge(source, observed, now)
+    judge(source, config.topic_policies(), observed, now)
 }
 
 /// Tries a source on what its first input gives at this moment: one poll, or up to 50 frames
@@ -93,16 +101,11 @@ pub async fn trial_of_source(
     name: &str,
     now: Timestamp,
 ) -> Result<Trial, TrialError> {
-    let unknown = || TrialError::Unknown(name.to_owned());
-    let source = config
-        .source
-        .iter()
-        .find(|it| it.name == name)
-        .ok_or_else(unknown)?;
+    let source = named(config, name)?;
     let mapping = Mapping::compile(source).map_err(TrialError::Configuration)?;
     let agent = config.fetcher.user_agent();
     let observed = match source.input.first() {
-        None => return Err(unknown()),
+        None => return Err(TrialError::Unknown(name.to_owned())),
         Some(InputConfig::Http(input)) => {
             let mut http = Http::new(input, &agent, Cursor::start(&cursor::fingerprint(source)))?;
             http.catch_up().ask(); // At once, instead of within the first interval.
@@ -119,7 +122,12 @@ pub async fn trial_of_source(
             mapping.observe_frames(0, &frames, &mut Tracker::default())
         }
     };
-    judge(source, observed, now)
+    judge(source, config.topic_policies(), observed, now)
+}
+
+fn named<'c>(config: &'c Config, name: &str) -> Result<&'c SourceConfig, TrialError> {
+    let source = config.source.iter().find(|it| it.name == name);
+    source.ok_or_else(|| TrialError::Unknown(name.to_owned()))
 }
 
 async fn listen(mut socket: WebSocket) -> Result<Vec<Bytes>, SourceError> {
@@ -136,11 +144,16 @@ async fn listen(mut socket: WebSocket) -> Result<Vec<Bytes>, SourceError> {
     Ok(frames)
 }
 
-fn judge(source: &SourceConfig, observed: Observed, now: Timestamp) -> Result<Trial, TrialError> {
+fn judge(
+    source: &SourceConfig,
+    topics: TopicPolicies,
+    observed: Observed,
+    now: Timestamp,
+) -> Result<Trial, TrialError> {
     let problem = |error: fanfare_nats::event::NameError| {
         TrialError::Configuration(vec![Problem::new("name", error.to_string())])
     };
-    let shape = Shape::new(source).map_err(problem)?;
+    let shape = Shape::new(source, Arc::new(topics)).map_err(problem)?;
     let baseline = Baseline::default();
     let policy = Policy {
         fresh_for: source.fresh_for.0,
@@ -148,7 +161,7 @@ fn judge(source: &SourceConfig, observed: Observed, now: Timestamp) -> Result<Tr
     };
     let rows = observed.observations.into_iter().map(|seen| {
         let decision = decide(&seen, policy, now);
-        let item = seen.item.clone();
+        let (item, delivery) = (seen.item.clone(), shape.delivery(&seen));
         let event = match &decision {
             Decision::Publish(level) => Some(shape.event(seen, level.clone(), now)),
             Decision::Silent(_) => None,
@@ -157,13 +170,29 @@ fn judge(source: &SourceConfig, observed: Observed, now: Timestamp) -> Result<Tr
             item,
             decision,
             event,
+            delivery,
         }
     });
+    let rows: Vec<Row> = rows.collect();
     Ok(Trial {
-        rows: rows.collect(),
+        delivery: usual(&rows).unwrap_or_else(|| source.wish(None).into()),
+        rows,
         rejects: observed.rejects,
         n_left_out: observed.n_left_out,
     })
+}
+
+/// The delivery that most rows with an event have; of equals the first.
+fn usual(rows: &[Row]) -> Option<Delivery> {
+    let mut counts: Vec<(Delivery, usize)> = Vec::new();
+    for row in rows.iter().filter(|it| it.event.is_some()) {
+        match counts.iter_mut().find(|it| it.0 == row.delivery) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((row.delivery, 1)),
+        }
+    }
+    let most = counts.iter().map(|it| it.1).max()?;
+    counts.into_iter().find(|it| it.1 == most).map(|it| it.0)
 }
 
 impl Trial {
@@ -214,6 +243,9 @@ impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
             writeln!(f, "{row}")?;
+            if row.event.is_some() && row.delivery != self.delivery {
+                writeln!(f, "        delivered {}", row.delivery)?;
+            }
         }
         for reject in &self.rejects {
             let item = reject.item.as_deref().unwrap_or("?");
@@ -223,6 +255,9 @@ impl fmt::Display for Trial {
                 reject.reason.as_str(),
                 reject.detail
             )?;
+        }
+        if self.n_events() > 0 {
+            writeln!(f, "delivery  {}", self.delivery)?;
         }
         write!(
             f,

@@ -87,6 +87,94 @@ fn all_problems_are_told_at_once_with_their_keys() {
     }
 }
 
+/// A source that says `more`, and topic tables.
+fn policies(more: &str, topics: &str) -> Config {
+    let source = "[[source]]\nname='s'\nid='{{ item.id }}'\ntopics=['a.b', 'c']\ntitle='x'\n\
+                  INPUT[[source.input]]\nhttp='https://example.org'\nitems='$[*]'\n";
+    let text = format!("{}{topics}", source.replace("INPUT", more));
+    let mut config: Config = toml::from_str(&text).unwrap();
+    config.fetcher.contact = Some("ops@example.org".to_owned());
+    config
+}
+
+#[test]
+fn a_source_wins_over_a_topic_and_a_topic_over_the_default() {
+    let topics = "[[topic]]\npattern='a.>'\npriority='bulk'\nexpires_in='1h'\n\
+                  retries={attempts=3}\n[[topic]]\npattern='c'\nexpires_in='2h'\n";
+    let config = policies("expires_in='3h'\n", topics);
+    assert_eq!(config.validate(), []);
+    let now = "2026-03-01T12:30:00Z".parse().unwrap();
+    let trial = trial_of_bytes(&config, "s", br#"[{"id": "1"}]"#, now).unwrap();
+    let event = trial.rows[0].event.as_ref().unwrap();
+    assert_eq!(event.urgency.as_str(), "bulk");
+    assert_eq!(event.retry.attempts(), Some(3));
+    assert_eq!(event.expires_at.to_string(), "2026-03-01T15:30:00Z");
+    assert!(
+        trial
+            .to_string()
+            .contains("delivery  bulk, at_least_once, expires in 3h, at most 3 attempts"),
+        "{trial}"
+    );
+    let config = policies("", topics);
+    let trial = trial_of_bytes(&config, "s", br#"[{"id": "1"}]"#, now).unwrap();
+    // Both match; `c` and `a.>` have one plain segment each, and `a.>` stands first.
+    let event = trial.rows[0].event.as_ref().unwrap();
+    assert_eq!(event.expires_at.to_string(), "2026-03-01T13:30:00Z");
+}
+
+#[test]
+fn an_item_that_is_delivered_otherwise_says_so() {
+    let priority = "priority=\"{{ item.p if item.p is defined else 'urgent' }}\"\n";
+    let config = policies(priority, "");
+    let document = br#"[{"id": "1"}, {"id": "2"}, {"id": "3", "p": "bulk"}]"#;
+    let now = "2026-03-01T12:30:00Z".parse().unwrap();
+    let shown = trial_of_bytes(&config, "s", document, now)
+        .unwrap()
+        .to_string();
+    assert_eq!(shown.matches("delivered bulk").count(), 1, "{shown}");
+    assert_eq!(shown.matches("delivery  urgent").count(), 1, "{shown}");
+}
+
+#[test]
+fn a_policy_that_cannot_be_is_named_with_its_key() {
+    #[track_caller]
+    fn check(more: &str, topics: &str, expected: &[&str]) {
+        let problems = policies(more, topics).validate();
+        let keys: Vec<_> = problems.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(keys, expected, "{problems:?}");
+    }
+    check(
+        "retries={attempts=0}\n",
+        "",
+        &["source[0].retries.attempts"],
+    );
+    check("retries={first='20m'}\n", "", &["source[0].retries.first"]);
+    check(
+        "retries={longest='25h'}\n",
+        "",
+        &["source[0].retries.longest"],
+    );
+    check("expires_in='0s'\n", "", &["source[0].expires_in"]);
+    check(
+        "",
+        "[[topic]]\npattern='a.>.b'\npriority='bulk'\n",
+        &["topic[0].pattern"],
+    );
+    check(
+        "",
+        "[[topic]]\npattern='fanfare.>'\npriority='bulk'\n",
+        &["topic[0].pattern"],
+    );
+    check("", "[[topic]]\npattern='a'\n", &["topic[0]"]);
+    let twice = "[[topic]]\npattern='a'\npriority='bulk'\n".repeat(2);
+    check("", &twice, &["topic[1].pattern"]);
+    check(
+        "",
+        "[[topic]]\npattern='a'\nretries={first='1ms'}\n",
+        &["topic[0].retries.first"],
+    );
+}
+
 #[test]
 fn an_unknown_key_is_named() {
     for (text, expected) in [
@@ -124,7 +212,7 @@ fn the_page_about_your_own_feed_shows_what_really_happens() {
     assert_eq!(config.validate(), []);
     let document = block(&page, "json");
     let now = "2026-03-01T12:30:00Z".parse().unwrap();
-    let trial = trial_of_bytes(&config.source[0], document.as_bytes(), now).unwrap();
+    let trial = trial_of_bytes(&config, "bridges", document.as_bytes(), now).unwrap();
     let shown = trial.to_string();
     let (row, _) = shown.split_once("\n1 items").unwrap();
     assert!(page.contains(row), "{shown}");
@@ -146,7 +234,7 @@ fn a_trial_shows_each_item_with_its_verdict() {
         {"id": "no"}
     ]"#;
     let now = "2026-03-01T12:30:00Z".parse().unwrap();
-    let trial = trial_of_bytes(&config.source[0], document.as_bytes(), now).unwrap();
+    let trial = trial_of_bytes(&config, "s", document.as_bytes(), now).unwrap();
     assert_eq!(
         (trial.rows.len(), trial.n_events(), trial.n_left_out),
         (4, 1, 1)
@@ -164,5 +252,5 @@ fn a_trial_shows_each_item_with_its_verdict() {
             "{expected} is missing in:\n{shown}"
         );
     }
-    assert!(trial_of_bytes(&config.source[0], &document.as_bytes()[..50], now).is_err());
+    assert!(trial_of_bytes(&config, "s", &document.as_bytes()[..50], now).is_err());
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 use rand::Rng;
 use thiserror::Error;
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 use crate::connect::Broker;
 use crate::control::ReadError;
 use crate::event::EventId;
+use crate::fail;
+use crate::genuine;
 use crate::plan::{DecodePlanError, Plan, Task};
 use crate::request::{self, Answer, BATCH_INCOMPLETE, BATCH_TOO_MANY, Refusal, expecting, header};
 use crate::subject::Subject;
@@ -18,14 +21,23 @@ use crate::subject::Subject;
 const BUDGET: Duration = Duration::from_secs(20);
 /// On a single server an atomic batch costs 3 to 8 ms, a plan and ten tasks one after another
 /// 0.5 ms (measured): there a small plan goes first and its tasks follow, create-only.
-const SINGLES_UP_TO: u32 = 10;
+pub const SINGLES_UP_TO: u32 = 10;
+
+/// How a plan and its tasks are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// In one atomic batch.
+    Together,
+    /// The plan first; its tasks are to be stored after it.
+    PlanFirst,
+}
 
 /// What became of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Committed {
     /// Ours stands.
     Stored,
-    /// Another planner's stands; this is it, and its tasks are stored.
+    /// Another planner's stands; this is it. Its tasks may be missing if it was stored alone.
     Found(Plan),
 }
 
@@ -59,32 +71,44 @@ enum Attempt {
     Refused(Refusal),
 }
 
+fn genuine_plan(message: &StreamMessage) -> Result<Plan, DecodePlanError> {
+    let headers = &message.headers;
+    if genuine::is_answer(headers) || genuine::scheduler(headers).is_some() {
+        return Err(DecodePlanError::Forced);
+    }
+    Plan::decode(&message.payload)
+}
+
 impl Broker {
-    /// Stores a plan and its tasks, create-only. Whoever comes second gets the first one's plan.
+    /// Plans of up to so many tasks are stored first, and their tasks after them.
+    pub fn singles_up_to(&self) -> u32 {
+        match self.replicas {
+            1 => SINGLES_UP_TO,
+            _ => 0,
+        }
+    }
+
+    /// Stores a plan, create-only, and its tasks with it unless `way` leaves them to
+    /// [`Broker::store_tasks`]. Whoever comes second gets the first one's plan.
     ///
     /// Dropping the future may leave an open batch, which blocks nobody and is dropped by the
     /// server after 10 s.
     ///
     /// # Errors
     /// [`CommitPlanError`]: do not acknowledge the event; its next delivery plans again.
-    pub async fn commit(&self, plan: &Plan) -> Result<Committed, CommitPlanError> {
-        let singles = self.replicas == 1 && plan.n_tasks() <= SINGLES_UP_TO;
+    pub async fn store_plan(&self, plan: &Plan, way: Way) -> Result<Committed, CommitPlanError> {
         let deadline = Instant::now() + BUDGET;
         loop {
             self.gate.pass().await;
-            let attempt = if singles {
-                self.plan_alone(plan).await
-            } else {
-                self.plan_in_batch(plan).await
+            let attempt = match way {
+                Way::PlanFirst => self.plan_alone(plan).await,
+                Way::Together => self.plan_in_batch(plan).await,
             };
             match attempt {
-                Attempt::Stored if singles => {
-                    self.tasks_alone(plan).await?;
-                    return Ok(Committed::Stored);
-                }
                 Attempt::Stored => return Ok(Committed::Stored),
                 Attempt::Found => match self.stored_plan(&plan.event).await? {
-                    Some(found) => return self.completed(plan, found).await,
+                    Some(found) if found == *plan => return Ok(Committed::Stored),
+                    Some(found) => return Ok(Committed::Found(found)),
                     // Gone since, or a task stands without a plan, which only age can bring about.
                     None => self.jitter().await,
                 },
@@ -101,19 +125,6 @@ impl Broker {
         }
     }
 
-    /// The end of a commit that found a plan.
-    async fn completed(&self, plan: &Plan, found: Plan) -> Result<Committed, CommitPlanError> {
-        // Its tasks may be missing if it was stored alone and its planner died.
-        if found.n_tasks() <= SINGLES_UP_TO {
-            self.tasks_alone(&found).await?;
-        }
-        Ok(if found == *plan {
-            Committed::Stored
-        } else {
-            Committed::Found(found)
-        })
-    }
-
     /// The plan of an event, from the leader.
     ///
     /// # Errors
@@ -125,7 +136,7 @@ impl Broker {
         self.last_message(&self.names.tasks(), &subject)
             .await
             .map_err(|error| CommitPlanError::Read(event.clone(), error))?
-            .map(|it| Plan::decode(&it.payload))
+            .map(|it| genuine_plan(&it))
             .transpose()
             .map_err(|error| CommitPlanError::Decode(event.clone(), error))
     }
@@ -186,9 +197,15 @@ impl Broker {
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
-    /// The tasks of a plan that is stored; those that are there already stay.
-    async fn tasks_alone(&self, plan: &Plan) -> Result<(), CommitPlanError> {
+    /// Stores the tasks of a plan that is stored; those that are there already stay.
+    ///
+    /// Dropping the future leaves some of them missing: whoever plans again stores them.
+    ///
+    /// # Errors
+    /// [`CommitPlanError`]: do not acknowledge the event; its next delivery stores them.
+    pub async fn store_tasks(&self, plan: &Plan) -> Result<(), CommitPlanError> {
         let publishes = plan.tasks().map(|task| async move {
+            fail::point("plan.half-stored");
             let subject = self.task_subject(&task);
             let payload = Bytes::from(task.encode());
             self.publish_until_known(&subject, &expecting(0), &payload, BUDGET)
@@ -232,6 +249,7 @@ impl Broker {
         for (sequence, task) in (2_u32..).zip(plan.tasks()) {
             let (subject, payload) = (self.task_subject(&task), Bytes::from(task.encode()));
             if sequence == n_messages {
+                fail::point("plan.half-stored");
                 let last = self.ask(&subject, headers(sequence), payload).await;
                 return self.attempt(last).await;
             }

@@ -213,9 +213,9 @@ impl Broker {
             &self.names.devices_bucket(),
             &format!("b.{}", crate::hash::hex(self.node().as_bytes())),
         );
-        let answer = self
-            .ask(&subject, HeaderMap::new(), Bytes::from_static(b"1"))
-            .await;
+        let sign = format!("{:016x}", Self::nonce());
+        self.barrier_echo.expect(&sign);
+        let answer = self.ask(&subject, HeaderMap::new(), sign.into()).await;
         match answer {
             Answer::Stored { seq, .. } => Ok(seq),
             Answer::Exists { .. } | Answer::Unknown(_) | Answer::BatchOpen => {

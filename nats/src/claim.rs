@@ -6,8 +6,9 @@ use async_nats::jetstream::{self, AckKind};
 use thiserror::Error;
 
 use crate::event::{Event, EventId};
+use crate::genuine;
 use crate::metric::Metrics;
-use crate::plan::{DecodePlanError, Task};
+use crate::plan::{DecodePlanError, Lane, Task};
 use crate::request::ANSWER_TIMEOUT;
 use crate::subject::{Names, Subject};
 use crate::wire::{self, DecodeEventError};
@@ -136,11 +137,30 @@ impl Message {
         else {
             return Err(TakenTaskError::Subject);
         };
+        if self.is_forced(names, &lane, &event, n, pass) {
+            return Err(TakenTaskError::Decode(DecodePlanError::Forced));
+        }
         let task = Task::decode(&self.raw.payload).map_err(TakenTaskError::Decode)?;
         let is_same = task.event == event && task.lane == lane && task.range.index() == n;
         is_same
             .then_some((task, pass))
             .ok_or(TakenTaskError::Mismatch)
+    }
+
+    /// Whether it is an answer, or the target of a schedule that is not its own wake-up.
+    fn is_forced(&self, names: &Names, lane: &Lane, event: &EventId, n: u32, pass: u32) -> bool {
+        let Some(headers) = &self.raw.headers else {
+            return false;
+        };
+        let (lane, event) = (lane.clone(), event.clone());
+        let own = Subject::Later {
+            event,
+            lane,
+            n,
+            pass,
+        };
+        let is_strange = |it: &str| names.parse(it).as_ref() != Ok(&own);
+        genuine::is_answer(headers) || genuine::scheduler(headers).is_some_and(is_strange)
     }
 
     /// The event that the subject names, for records about messages that cannot be read.

@@ -12,6 +12,7 @@ use rand::Rng;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::clock::Echo;
 use crate::metric::Metrics;
 use crate::publish::Gate;
 use crate::readiness::Readiness;
@@ -38,6 +39,8 @@ pub struct ConnectOptions {
     pub name: String,
     /// This process among its kind; stands in member keys and receipts.
     pub node: String,
+    /// The machine, as people know it; stands in member records.
+    pub host: String,
     /// Inbox prefix, `_INBOX` if empty.
     pub inbox_prefix: String,
     /// User and password.
@@ -115,9 +118,12 @@ pub struct Broker {
     pub(crate) metrics: Metrics,
     pub(crate) gate: Arc<Gate>,
     pub(crate) replicas: usize,
+    /// The barrier under way, which comes back with the broker's time.
+    pub(crate) barrier_echo: Arc<Echo>,
     /// Counts the connections after the first.
     reconnects: watch::Receiver<u64>,
     node: Arc<str>,
+    host: Arc<str>,
 }
 
 impl std::fmt::Debug for Broker {
@@ -167,8 +173,10 @@ impl Broker {
             metrics,
             gate: Arc::new(Gate::default()),
             replicas: options.replicas.max(1),
+            barrier_echo: Arc::default(),
             reconnects,
             node: options.node.into(),
+            host: options.host.into(),
         })
     }
 
@@ -180,6 +188,11 @@ impl Broker {
     /// This process among its kind.
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// The machine of this process.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The counters of this contract.

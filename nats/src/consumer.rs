@@ -96,6 +96,11 @@ impl Broker {
 }
 
 impl Claims {
+    /// The client's view of the durable.
+    pub(crate) fn consumer(&self) -> &PullConsumer {
+        &self.consumer
+    }
+
     /// How long a message may stay with a worker that says nothing.
     pub fn ack_wait(&self) -> Duration {
         self.ack_wait

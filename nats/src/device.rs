@@ -164,13 +164,22 @@ impl Filter {
         match self {
             Self::AtLeast { field, min } => number(field).is_some_and(|it| it >= *min),
             Self::AnyOf { field, any_of } => {
-                data.get(field).is_some_and(|value| any_of.contains(value))
+                let is_it = |value: &Value| any_of.iter().any(|it| is_equal(it, value));
+                data.get(field).is_some_and(is_it)
             }
             Self::Near { near } => match (number("lat"), number("lon")) {
                 (Some(lat), Some(lon)) => distance_km(near.lat, near.lon, lat, lon) <= near.km,
                 (Some(_) | None, _) => false,
             },
         }
+    }
+}
+
+/// Numbers are equal by value: `5` is `5.0`, whichever of the two a feed writes.
+fn is_equal(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a.partial_cmp(&b).is_some_and(std::cmp::Ordering::is_eq),
+        (Some(_), None) | (None, _) => a == b,
     }
 }
 
@@ -353,6 +362,9 @@ mod tests {
             json!({"net": "ci"}),
             false,
         );
+        let five = json!({"field": "class", "any_of": [5]});
+        check_filter(five.clone(), json!({"class": 5.0}), true);
+        check_filter(five, json!({"class": "5"}), false);
         let tokyo = json!({"near": {"lat": 35.68, "lon": 139.69, "km": 100.0}});
         check_filter(tokyo.clone(), json!({"lat": 35.44, "lon": 139.64}), true);
         check_filter(tokyo.clone(), json!({"lat": 34.69, "lon": 135.5}), false);

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::hash;
 use crate::level::Level;
+use crate::policy::Retry;
 use crate::topic::Topic;
 
 /// The source name of events that applications post themselves.
@@ -238,6 +239,8 @@ pub struct Event {
     pub urgency: Urgency,
     /// Repeat or lose at a crash.
     pub guarantee: Guarantee,
+    /// Attempts and waits of each device.
+    pub retry: Retry,
     /// What the poster wrote, as a hash of the request; only for posted events.
     pub digest: Option<String>,
     /// W3C trace context.

@@ -6,6 +6,7 @@ use async_nats::jetstream::consumer::push::{OrderedError, OrderedErrorKind};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv::{Operation, Watch, WatcherError};
 use futures::StreamExt;
+use jiff::Timestamp;
 use rand::Rng;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -239,6 +240,11 @@ impl DeviceWatch {
             Operation::Delete | Operation::Purge => true,
         };
         let change = self.broker.change(&entry.key, &entry.value, is_removal);
+        if matches!(change, Change::Other)
+            && let Ok(time) = Timestamp::from_nanosecond(entry.created.unix_timestamp_nanos())
+        {
+            self.broker.barrier_echo.came_back(&entry.value, time);
+        }
         Ok((change, entry.revision))
     }
 }

@@ -65,6 +65,11 @@ impl HashRange {
         self.index
     }
 
+    /// Logarithm of the number of parts.
+    pub fn log2_n(self) -> u8 {
+        self.log2_n
+    }
+
     /// The smallest hash of the range.
     pub fn first(self) -> DeviceHash {
         match self.log2_n {
@@ -88,7 +93,7 @@ impl HashRange {
 }
 
 /// How an event was cut; stored once, and whoever plans again finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// Which event.
     pub event: EventId,
@@ -105,7 +110,7 @@ pub struct Plan {
 }
 
 /// One part of a plan: the devices of one lane in one range of hashes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Which event.
     pub event: EventId,
@@ -206,6 +211,9 @@ pub enum DecodePlanError {
     /// Written by a later version.
     #[error("schema {0}, this version reads {SCHEMA}")]
     Schema(u32),
+    /// The server was made to store it: an answer, or what a schedule had for a target.
+    #[error("not published by one of us")]
+    Forced,
     /// An id, lane or range is not valid.
     #[error("`{0}` is not valid")]
     Field(&'static str),

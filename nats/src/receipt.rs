@@ -10,12 +10,16 @@ use thiserror::Error;
 use crate::hash::DeviceHash;
 
 /// Who works on a task. A claim counts only if it is greater than the recorded one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// Raised at each re-creation of the lane's durable, where delivery counts start again.
     pub epoch: u64,
     /// Which run over the devices.
     pub pass: u32,
+    /// Stream sequence of the message that was taken; 0 where there is none. A wake-up may fire
+    /// twice, and the delivery counts of two messages say nothing about each other.
+    #[serde(default)]
+    pub message: u64,
     /// The broker's delivery count.
     pub delivered: u64,
     /// Chosen by the worker; tells its own claim from an equal one of another.
@@ -29,7 +33,8 @@ pub enum Verdict {
     Take,
     /// The claim is recorded already, by this worker: begin.
     Own,
-    /// A later pass has begun, so everything of this one is recorded: acknowledge.
+    /// A later pass has begun, so everything of this one is recorded; or another message has begun
+    /// this pass, and comes again until it is through. Acknowledge.
     Obsolete,
     /// Another worker's claim is as great or greater: forget the message.
     Refused,
@@ -48,6 +53,10 @@ impl Claim {
         if self.epoch == recorded.epoch && self.pass < recorded.pass {
             return Verdict::Obsolete;
         }
+        let is_other = self.message != recorded.message && self.message != 0;
+        if self.pass == recorded.pass && is_other && recorded.message != 0 {
+            return Verdict::Obsolete;
+        }
         let key = |it: &Claim| (it.epoch, it.pass, it.delivered);
         if key(self) > key(recorded) {
             Verdict::Take
@@ -58,7 +67,7 @@ impl Claim {
 }
 
 /// What became of one device in one attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// The provider took it.
@@ -77,6 +86,8 @@ pub enum Mark {
     Dropped,
     /// Not repeated: the first request may have been delivered, and the event is at most once.
     Unclear,
+    /// Not sent: the task made no progress over several claims; a dead letter holds it.
+    Dead,
 }
 
 impl Mark {
@@ -90,13 +101,14 @@ impl Mark {
             | Self::Expired
             | Self::Superseded
             | Self::Dropped
-            | Self::Unclear => true,
+            | Self::Unclear
+            | Self::Dead => true,
         }
     }
 }
 
 /// One line of the audit trail.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Line {
     /// Which device.
     pub device: DeviceHash,
@@ -111,7 +123,7 @@ pub struct Line {
 }
 
 /// A device that waits for a later pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Later {
     /// Attempts so far.
     pub attempts: u32,
@@ -120,7 +132,7 @@ pub struct Later {
 }
 
 /// The state of a task, and what happened since the receipt before.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt {
     /// Whose it is.
     pub claim: Claim,
@@ -132,10 +144,14 @@ pub struct Receipt {
     pub above: BTreeSet<DeviceHash>,
     /// Devices that wait for a later pass.
     pub later: BTreeMap<DeviceHash, Later>,
-    /// What became of everyone who had no turn, where the task ended before the walk did: expired
-    /// or superseded.
+    /// Devices whose request may have been written and whose outcome is not recorded: kept where an
+    /// event is sent at most once, so that whoever takes the task over leaves them alone.
+    pub intended: BTreeSet<DeviceHash>,
+    /// What became of everyone who had no turn, where the task ended before the walk did: expired,
+    /// superseded or dead.
     pub rest: Option<Mark>,
-    /// Consecutive claims without a new mark; progress resets it (poison limits).
+    /// Consecutive claims, this one included, whose workers left neither a mark nor a word
+    /// (poison limits). Progress resets it, and so does handing the task back in good order.
     pub claims_without_mark: u32,
     /// What happened since the receipt before.
     pub lines: Vec<Line>,
@@ -152,6 +168,7 @@ impl Receipt {
             low: Some(DeviceHash(0)),
             above: BTreeSet::new(),
             later: BTreeMap::new(),
+            intended: BTreeSet::new(),
             rest: None,
             claims_without_mark: 1,
             lines: Vec::new(),
@@ -171,6 +188,8 @@ impl Receipt {
 }
 
 const SCHEMA: u32 = 1;
+/// Of receipts with intents: a version that does not know them must not resume there.
+const SCHEMA_WITH_INTENTS: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct WireReceipt {
@@ -183,6 +202,8 @@ struct WireReceipt {
     /// Device, attempts, due in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     later: Vec<(String, u32, i64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    intended: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rest: Option<Mark>,
     idle_claims: u32,
@@ -200,7 +221,7 @@ pub enum DecodeReceiptError {
     #[error("the receipt has another shape")]
     Shape(#[source] serde_json::Error),
     /// Written by a later version.
-    #[error("the receipt has schema {0}, this version reads {SCHEMA}")]
+    #[error("the receipt has schema {0}, this version reads {SCHEMA_WITH_INTENTS}")]
     Schema(u32),
     /// A hash or a time is not valid.
     #[error("the receipt has a value that is not valid")]
@@ -212,7 +233,11 @@ impl Receipt {
     pub fn encode(&self) -> Vec<u8> {
         let at = self.at.as_millisecond();
         let wire = WireReceipt {
-            schema: SCHEMA,
+            schema: if self.intended.is_empty() {
+                SCHEMA
+            } else {
+                SCHEMA_WITH_INTENTS
+            },
             claim: self.claim,
             node: self.node.clone(),
             low: self.low.map(|it| it.to_string()),
@@ -222,6 +247,7 @@ impl Receipt {
                 .iter()
                 .map(|(device, it)| (device.to_string(), it.attempts, it.due.as_millisecond()))
                 .collect(),
+            intended: self.intended.iter().map(ToString::to_string).collect(),
             rest: self.rest,
             idle_claims: self.claims_without_mark,
             at,
@@ -249,7 +275,7 @@ impl Receipt {
     /// [`DecodeReceiptError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeReceiptError> {
         let wire: WireReceipt = serde_json::from_slice(bytes).map_err(DecodeReceiptError::Shape)?;
-        if wire.schema != SCHEMA {
+        if ![SCHEMA, SCHEMA_WITH_INTENTS].contains(&wire.schema) {
             return Err(DecodeReceiptError::Schema(wire.schema));
         }
         read_wire(wire).ok_or(DecodeReceiptError::Value)
@@ -280,6 +306,7 @@ fn read_wire(wire: WireReceipt) -> Option<Receipt> {
                 ))
             })
             .collect::<Option<_>>()?,
+        intended: wire.intended.iter().map(hash).collect::<Option<_>>()?,
         rest: wire.rest,
         claims_without_mark: wire.idle_claims,
         at: time(wire.at)?,
@@ -308,9 +335,22 @@ mod tests {
         Claim {
             epoch,
             pass,
+            message: 0,
             delivered,
             nonce,
         }
+    }
+
+    #[test]
+    fn a_second_message_of_the_same_pass_is_obsolete_however_often_it_was_delivered() {
+        let of = |message, pass, delivered| Claim {
+            message,
+            ..claim(1, pass, delivered, delivered)
+        };
+        let recorded = Some(of(40, 2, 1));
+        check(of(41, 2, 5), recorded, Verdict::Obsolete);
+        check(of(40, 2, 2), recorded, Verdict::Take);
+        check(of(41, 3, 1), recorded, Verdict::Take);
     }
 
     #[track_caller]
@@ -348,6 +388,7 @@ mod tests {
                     due: at,
                 },
             )]),
+            intended: BTreeSet::from([DeviceHash(7), DeviceHash(8)]),
             lines: vec![Line {
                 device: DeviceHash(5),
                 mark: Mark::Accepted,

@@ -28,6 +28,7 @@ pub(crate) mod header {
     pub(crate) const SCHEDULE: &str = "Nats-Schedule";
     pub(crate) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
     pub(crate) const SCHEDULE_TTL: &str = "Nats-Schedule-TTL";
+    pub(crate) const SCHEDULER: &str = "Nats-Scheduler";
     pub(crate) const STREAM: &str = "Nats-Stream";
     pub(crate) const SUBJECT: &str = "Nats-Subject";
 }

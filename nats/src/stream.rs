@@ -1,21 +1,28 @@
 //! Streams, buckets and durables as data, with an idempotent `ensure`, and a `verify` that names
 //! each difference that would break the promise.
 
+mod apply;
+mod backup;
 mod compare;
 
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy};
-use async_nats::jetstream::context::KeyValueErrorKind;
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, KeyValueErrorKind};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use rand::Rng;
 use thiserror::Error;
 
-pub use self::compare::Difference;
+pub use self::apply::{Step, steps};
+pub use self::backup::BackupError;
+pub use self::compare::{Difference, Remedy, Weight};
 
+use self::compare::LeastAge;
 use crate::bucket::MARKER_TTL;
 use crate::connect::Broker;
+use crate::event::MAX_EXPIRES_IN;
+use crate::permissions::{Permissions, Role, Scope};
 use crate::plan::Lane;
 use crate::subject::Names;
 
@@ -26,6 +33,11 @@ pub const LANE_EPOCH: &str = "fanfare.lane_epoch";
 
 const DAY: Duration = Duration::from_hours(24);
 const GIB: i64 = 1 << 30;
+/// What EVENTS must remember beyond `fresh_for`: an item may lie a day ahead, and a fetcher may come
+/// back a day late.
+const EVENTS_SLACK: Duration = Duration::from_hours(48);
+/// What TASKS must keep beyond the longest life of an event, for an operator's reaction.
+const TASKS_SLACK: Duration = Duration::from_hours(12);
 /// How often a part is asked for: at 5 s each longer than an election takes.
 const TRIES: u32 = 6;
 
@@ -40,6 +52,13 @@ pub struct Topology {
     pub ack_wait: Duration,
     /// How long events are remembered; at least the longest `fresh_for` plus slack.
     pub events_max_age: Duration,
+    /// The longest `fresh_for` of all sources.
+    pub fresh_for: Duration,
+    /// The lane epoch of durables that are made now. It must be larger than that of any durable of
+    /// the same name before; seconds since 1970 are.
+    pub epoch: u64,
+    /// Who looks: `verify` asks only about what this role may ask about. `None` asks about all.
+    pub seen_by: Option<Role>,
 }
 
 impl Topology {
@@ -51,6 +70,45 @@ impl Topology {
             lanes,
             ack_wait: Duration::from_secs(if replicas > 1 { 30 } else { 15 }),
             events_max_age: 7 * DAY,
+            fresh_for: DAY,
+            epoch: 1,
+            seen_by: None,
+        }
+    }
+
+    /// The same, as far as a role may look at it.
+    #[must_use]
+    pub fn seen_by(mut self, role: Role) -> Self {
+        self.seen_by = Some(role);
+        self
+    }
+
+    /// Whether whoever looks may ask this; a denied question would look like a missing stream.
+    fn may_ask(&self, names: &Names, question: &str) -> bool {
+        self.seen_by.is_none_or(|role| {
+            let scope = Scope::any(names.clone());
+            let question = format!("{}.{question}", scope.api);
+            Permissions::of(role, &scope).may_publish(&question)
+        })
+    }
+
+    /// The shortest age a stream may have.
+    fn least_age(&self, names: &Names, stream: &str) -> LeastAge {
+        if stream == names.events() {
+            return LeastAge {
+                age: self.fresh_for + EVENTS_SLACK,
+                why: "decisions would be forgotten and events sent again",
+            };
+        }
+        if stream == names.dead() {
+            return LeastAge {
+                age: DAY,
+                why: "dead letters would vanish before anybody reads them",
+            };
+        }
+        LeastAge {
+            age: MAX_EXPIRES_IN + TASKS_SLACK,
+            why: "plans, tasks and receipts of events that are still sent would be forgotten",
         }
     }
 
@@ -160,7 +218,7 @@ impl Topology {
             let config = consumer::pull::Config {
                 max_ack_pending: 1000,
                 max_waiting: 2048,
-                metadata: [(LANE_EPOCH.to_owned(), "1".to_owned())].into(),
+                metadata: [(LANE_EPOCH.to_owned(), self.epoch.to_string())].into(),
                 ..durable(Names::send_consumer(lane), names.lane_tasks(lane))
             };
             (names.tasks(), config)
@@ -217,6 +275,23 @@ impl Broker {
     /// # Errors
     /// [`TopologyError`]; `Differences` if something exists in a shape that breaks the promise.
     pub async fn ensure(&self, topology: &Topology) -> Result<(), TopologyError> {
+        self.create_missing(topology).await?;
+        let (refused, doubtful): (Vec<_>, Vec<_>) = self
+            .verify(topology)
+            .await
+            .into_iter()
+            .partition(|it| it.weight == Weight::Breaks);
+        for difference in doubtful {
+            tracing::warn!("{difference}");
+        }
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(TopologyError::Differences(refused))
+        }
+    }
+
+    async fn create_missing(&self, topology: &Topology) -> Result<(), TopologyError> {
         let (streams, buckets) = (topology.streams(&self.names), topology.buckets(&self.names));
         let streams = streams.into_iter().map(|it| Part::Stream(Box::new(it)));
         let buckets = buckets.into_iter().map(Part::Bucket);
@@ -225,12 +300,7 @@ impl Broker {
         for part in streams.chain(buckets).chain(consumers) {
             self.ensure_part(&part).await?;
         }
-        let differences = self.verify(topology).await;
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(TopologyError::Differences(differences))
-        }
+        Ok(())
     }
 
     /// Asks several times: of several processes that create a stream at once on three servers, some
@@ -297,8 +367,14 @@ impl Broker {
             .get_stream_no_info(stream)
             .await
             .map_err(|error| failed(error.to_string()))?;
+        match handle.consumer_info(&name).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error.to_string())),
+        }
+        // Strictly: whoever comes second finds the first one's, with its epoch.
         handle
-            .get_or_create_consumer(&name, config.clone())
+            .create_consumer_strict(config.clone())
             .await
             .map(|_| ())
             .map_err(|error| failed(error.to_string()))

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use fanfare_nats_server::{Cluster, Download, Environment, Options, Server, Store, obtain};
 
+use crate::batch::{CommitPlanError, Committed, Way};
 use crate::connect::{Broker, ConnectOptions};
 use crate::metric::Metrics;
+use crate::plan::Plan;
 use crate::readiness::Readiness;
 use crate::stream::Topology;
 
@@ -23,6 +25,27 @@ pub async fn binary() -> PathBuf {
     {
         Ok(obtained) => obtained.path,
         Err(error) => panic!("no nats-server for the tests: {error}"),
+    }
+}
+
+impl Broker {
+    /// Stores a plan and its tasks, all of them, as a planner does.
+    ///
+    /// # Errors
+    /// [`CommitPlanError`].
+    pub async fn commit(&self, plan: &Plan) -> Result<Committed, CommitPlanError> {
+        let way = if plan.n_tasks() <= self.singles_up_to() {
+            Way::PlanFirst
+        } else {
+            Way::Together
+        };
+        let committed = self.store_plan(plan, way).await?;
+        match &committed {
+            Committed::Stored if way == Way::PlanFirst => self.store_tasks(plan).await?,
+            Committed::Stored => {}
+            Committed::Found(found) => self.store_tasks(found).await?,
+        }
+        Ok(committed)
     }
 }
 

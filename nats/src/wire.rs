@@ -1,14 +1,18 @@
 //! The only wire form of an event: `CloudEvents` 1.0, binary mode. Each attribute is a header
-//! `ce-<name>`, the payload is the content as JSON.
+//! `ce-<name>`, the payload is the content as JSON. What says how to deliver may be absent, which
+//! means the default; attributes that nobody here knows are ignored.
 
 use async_nats::HeaderMap;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::event::{Content, Event, EventId, Guarantee, SourceName, Urgency};
+use crate::genuine;
 use crate::level::Level;
-use crate::request::header;
+use crate::policy::Retry;
 use crate::topic::Topic;
 
 const SPEC_VERSION: &str = "1.0";
@@ -83,6 +87,20 @@ pub(crate) fn encode(event: &Event) -> (HeaderMap, Vec<u8>) {
     put("ce-expiresat", &event.expires_at.to_string());
     put("ce-urgency", event.urgency.as_str());
     put("ce-guarantee", event.guarantee.as_str());
+    if let Some(attempts) = event.retry.attempts() {
+        put("ce-retryattempts", &attempts.to_string());
+    }
+    let waits = [
+        ("ce-retryfirst", event.retry.first(), Retry::DEFAULT.first()),
+        (
+            "ce-retrylongest",
+            event.retry.longest(),
+            Retry::DEFAULT.longest(),
+        ),
+    ];
+    for (name, wait, _) in waits.iter().filter(|(_, wait, usual)| wait != usual) {
+        put(name, &wait.as_millis().to_string());
+    }
     if let Some(digest) = &event.digest {
         put("ce-digest", digest);
     }
@@ -104,19 +122,53 @@ fn required(headers: &HeaderMap, name: &'static str) -> Result<String, DecodeEve
     attribute(headers, name).ok_or(DecodeEventError::Attribute(name))
 }
 
-fn word<T: DeserializeOwned>(
+fn word<T: DeserializeOwned + Default>(
     headers: &HeaderMap,
     name: &'static str,
 ) -> Result<T, DecodeEventError> {
-    let word = required(headers, name)?;
+    let Some(word) = attribute(headers, name) else {
+        return absent(headers, name);
+    };
     serde_json::from_value(word.into()).map_err(|_| DecodeEventError::Attribute(name))
+}
+
+/// The default, unless the header is there and cannot be read.
+fn absent<T: Default>(headers: &HeaderMap, name: &'static str) -> Result<T, DecodeEventError> {
+    match headers.get(name) {
+        None => Ok(T::default()),
+        Some(_) => Err(DecodeEventError::Attribute(name)),
+    }
+}
+
+fn number<T: std::str::FromStr>(
+    headers: &HeaderMap,
+    name: &'static str,
+) -> Result<Option<T>, DecodeEventError> {
+    let Some(text) = attribute(headers, name) else {
+        return absent(headers, name);
+    };
+    let number = text
+        .parse()
+        .map_err(|_| DecodeEventError::Attribute(name))?;
+    Ok(Some(number))
+}
+
+fn retry(headers: &HeaderMap) -> Result<Retry, DecodeEventError> {
+    let wait =
+        |name, usual: Duration| Ok(number(headers, name)?.map_or(usual, Duration::from_millis));
+    let (first, longest) = (
+        wait("ce-retryfirst", Retry::DEFAULT.first())?,
+        wait("ce-retrylongest", Retry::DEFAULT.longest())?,
+    );
+    Retry::new(number(headers, "ce-retryattempts")?, first, longest)
+        .map_err(|_| DecodeEventError::Attribute("ce-retry…"))
 }
 
 /// Reads headers and payload strictly.
 pub(crate) fn decode(headers: &HeaderMap, payload: &[u8]) -> Result<Event, DecodeEventError> {
     use DecodeEventError::Attribute;
 
-    if headers.get(header::STREAM).is_some() || headers.get(header::SUBJECT).is_some() {
+    if genuine::is_answer(headers) {
         return Err(DecodeEventError::StoredAnswer);
     }
     if required(headers, "ce-specversion")? != SPEC_VERSION {
@@ -149,6 +201,7 @@ pub(crate) fn decode(headers: &HeaderMap, payload: &[u8]) -> Result<Event, Decod
             .map_err(|_| Attribute("ce-expiresat"))?,
         urgency: word::<Urgency>(headers, "ce-urgency")?,
         guarantee: word::<Guarantee>(headers, "ce-guarantee")?,
+        retry: retry(headers)?,
         digest: attribute(headers, "ce-digest"),
         traceparent: attribute(headers, "ce-traceparent"),
         content,
@@ -165,6 +218,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::request::header;
 
     fn event(item: &str, title: &str) -> Event {
         Event {
@@ -180,6 +234,7 @@ mod tests {
             expires_at: Timestamp::UNIX_EPOCH,
             urgency: Urgency::Bulk,
             guarantee: Guarantee::AtLeastOnce,
+            retry: Retry::DEFAULT,
             digest: None,
             traceparent: None,
             content: Content {
@@ -195,6 +250,55 @@ mod tests {
             let event = event(&item, &title);
             let (headers, payload) = encode(&event);
             prop_assert_eq!(decode(&headers, &payload).unwrap(), event);
+        }
+
+        #[test]
+        fn a_retry_policy_is_read_back(n in 0_u32..=1000, first in 100_u64..=5000, more in 0_u64..=900_000) {
+            let (first, longest) = (Duration::from_millis(first), Duration::from_millis(first + more));
+            let retry = Retry::new((n > 0).then_some(n), first, longest).unwrap();
+            let event = Event { retry, ..event("a", "t") };
+            let (headers, payload) = encode(&event);
+            prop_assert_eq!(decode(&headers, &payload).unwrap().retry, retry);
+        }
+    }
+
+    /// The headers of an event without this one.
+    fn without(headers: &HeaderMap, name: &str) -> HeaderMap {
+        let mut rest = HeaderMap::new();
+        for (key, values) in headers.iter().filter(|(key, _)| key.to_string() != name) {
+            for value in values {
+                rest.append(key.clone(), value.clone());
+            }
+        }
+        rest
+    }
+
+    #[test]
+    fn what_says_how_to_deliver_may_be_absent_and_foreign_attributes_are_ignored() {
+        let bulk = event("a", "t");
+        let (mut headers, payload) = encode(&bulk);
+        headers.insert("ce-fromthefuture", "1");
+        assert_eq!(decode(&headers, &payload).unwrap(), bulk);
+        let headers = without(&without(&headers, "ce-urgency"), "ce-guarantee");
+        let event = decode(&headers, &payload).unwrap();
+        assert_eq!(event.urgency, Urgency::Urgent);
+        assert_eq!(event.guarantee, Guarantee::AtLeastOnce);
+        assert_eq!(event.retry, Retry::DEFAULT);
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_read_is_no_default() {
+        for (name, value) in [
+            ("ce-urgency", "soon"),
+            ("ce-guarantee", "%"),
+            ("ce-retryattempts", "0"),
+            ("ce-retryattempts", "many"),
+            ("ce-retryfirst", "1"),
+            ("ce-retrylongest", "-1"),
+        ] {
+            let (mut headers, payload) = encode(&event("a", "t"));
+            headers.insert(name, value);
+            assert!(decode(&headers, &payload).is_err(), "{name}: {value}");
         }
     }
 

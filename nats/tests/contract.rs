@@ -30,12 +30,16 @@ macro_rules! on_one_and_three {
 }
 
 mod contract {
+    mod backup;
     mod claims;
     mod control;
     mod dead;
     mod devices;
     mod events;
     mod feed;
+    mod forced;
+    mod least_privilege;
+    mod members;
     mod permissions;
     mod plans;
     mod receipts;

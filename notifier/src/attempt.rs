@@ -1,26 +1,26 @@
 //! One device's turn: the request, and what its outcome asks for before the device is marked.
 
 use std::error::Error;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fanfare_nats::bucket::Expect;
-use fanfare_nats::dead::{DeadLetter, DeadReason};
+use fanfare_nats::dead::DeadLetter;
 use fanfare_nats::event::Guarantee;
 use fanfare_nats::receipt::Mark;
-use fanfare_nats::{DeviceHash, DeviceId, Task};
+use fanfare_nats::{DeviceHash, DeviceId, Task, fail};
 use jiff::Timestamp;
 use rand::Rng;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::hygiene::{Registration, Removal, may_remove};
+use crate::hygiene::{Brake, Registration, Removal, may_remove};
+use crate::lane::Admission;
 use crate::loaded::Loaded;
 use crate::notification::Target;
-use crate::outcome::{Backoff, Next, Outcome, Reason};
+use crate::outcome::{Backoff, Next, Outcome, Reason, Scope};
 use crate::provider::Prepared;
 use crate::shared::{LaneOfProcess, Shared};
-use crate::window::Admission;
 
 /// What a turn came to.
 #[derive(Debug)]
@@ -29,8 +29,10 @@ pub(crate) enum Turn {
     Marked(Mark, Option<Reason>),
     /// Again in a later pass.
     Later(Duration, Reason),
-    /// The app or a connection failed; the device had no turn.
-    Failed(Option<Duration>, Reason),
+    /// The app or a connection failed, and may have said for how long; the device had no turn.
+    Failed(Scope, Option<Duration>, Reason),
+    /// The same, but the push may have been delivered, and its event is at most once.
+    Unclear(Scope, Option<Duration>, Reason),
     /// The provider refuses us; the device had no turn.
     Credentials(Reason),
 }
@@ -44,6 +46,8 @@ pub(crate) struct Ended {
     pub(crate) attempts: u32,
     /// What it came to.
     pub(crate) turn: Turn,
+    /// When the attempt was begun.
+    pub(crate) begun: Instant,
     /// When the answer was read.
     pub(crate) at: Timestamp,
 }
@@ -54,10 +58,6 @@ pub(crate) struct Turns {
     pub(crate) lane: Arc<LaneOfProcess>,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) task: Task,
-    /// How long the broker waits for a sign before it gives the task to another.
-    pub(crate) ack_wait: Duration,
-    /// When the last look at the item's levels was begun.
-    pub(crate) looked_at: Instant,
 }
 
 /// One device in the hands of a worker.
@@ -74,7 +74,7 @@ impl Delivery {
     ///
     /// Dropping this future leaves the outcome unknown, so its credit stays taken.
     pub(crate) async fn attempt(self, form: Arc<Prepared>, admission: Admission) -> Ended {
-        let now = clock::now();
+        let (now, begun) = (clock::now(), Instant::now());
         let to = Target {
             device: &self.target.id,
             token: &self.target.token,
@@ -82,26 +82,17 @@ impl Delivery {
         let outcome = self.turns.lane.app.app.attempt(&to, &form, now).await;
         drop(admission);
         let at = clock::now();
-        {
-            let mut brake = self
-                .turns
-                .lane
-                .app
-                .brake
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            brake.record_attempts(1, at);
-        }
+        self.brake().record_attempts(1, at);
         let left =
             Duration::try_from(self.turns.task.expires_at.duration_since(at)).unwrap_or_default();
         let backoff = match &outcome {
             Outcome::Unavailable { .. } => {
-                Backoff::DEVICE.delay(self.attempts, rand::rng().random())
+                Backoff::of(&self.turns.loaded.event).after(self.attempts, rand::rng().random())
             }
             Outcome::Accepted { .. }
             | Outcome::Unregistered { .. }
             | Outcome::Refused { .. }
-            | Outcome::Credentials { .. } => Duration::ZERO,
+            | Outcome::Credentials { .. } => None,
         };
         let turn = match outcome.next(backoff, left) {
             Next::Done => Turn::Marked(Mark::Accepted, None),
@@ -115,21 +106,24 @@ impl Delivery {
             Next::Expire => Turn::Marked(Mark::Expired, Some("retry would come too late".into())),
             Next::HandBack {
                 reason,
+                scope,
+                retry_after,
                 maybe_delivered: true,
-                ..
             } if self.turns.loaded.event.guarantee == Guarantee::AtMostOnce => {
-                Turn::Marked(Mark::Unclear, Some(reason))
+                Turn::Unclear(scope, retry_after, reason)
             }
             Next::HandBack {
                 reason,
+                scope,
                 retry_after,
                 ..
-            } => Turn::Failed(retry_after, reason),
+            } => Turn::Failed(scope, retry_after, reason),
         };
         Ended {
             device: self.hash,
             attempts: self.attempts,
             turn,
+            begun,
             at,
         }
     }
@@ -137,48 +131,42 @@ impl Delivery {
     /// Stores the dead letter of a refused push.
     pub(crate) async fn refuse(self, reason: Reason, admission: Admission) -> Ended {
         drop(admission);
-        let at = clock::now();
+        let (at, begun) = (clock::now(), Instant::now());
         let turn = self.bury(reason, at).await;
         Ended {
             device: self.hash,
             attempts: self.attempts,
             turn,
+            begun,
             at,
         }
     }
 
     async fn bury(&self, reason: Reason, at: Timestamp) -> Turn {
-        let letter = DeadLetter {
-            reason: DeadReason::Refused,
-            event: self.turns.task.event.to_string(),
-            event_seq: self.turns.task.event_seq,
-            app: self.turns.task.lane.app.to_string(),
-            device: self.hash.to_string(),
-            attempts: self.attempts + 1,
-            error: reason.to_string(),
-            at,
-            payload: None,
-        };
-        match self.turns.shared.broker.bury(&letter).await {
+        let (task, shared) = (&self.turns.task, &self.turns.shared);
+        let letter = DeadLetter::refused(task, self.hash, self.attempts + 1, &reason, at);
+        let traceparent = self.turns.loaded.event.traceparent.as_deref();
+        let letter = letter.by(shared.broker.node(), traceparent);
+        match shared.broker.bury(&letter).await {
             Ok(()) => {
-                self.turns.shared.metrics.dead_letters.inc();
+                fail::point("dead.stored");
+                shared.metrics.dead_letters.inc();
                 Turn::Marked(Mark::Refused, Some(reason))
             }
-            Err(_) => Turn::Failed(None, "dead letter not stored".into()),
+            Err(_) => Turn::Failed(Scope::Connection, None, "dead letter not stored".into()),
         }
+    }
+
+    fn brake(&self) -> MutexGuard<'_, Brake> {
+        let brake = self.turns.lane.app.brake.lock();
+        brake.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a token that the provider knows no more: guarded by the revision that was read, and
     /// by the brake. It may get lost; providers repeat themselves.
     async fn retire(&self, since: Option<Timestamp>, sent_at: Timestamp) {
         let brake = {
-            let mut brake = self
-                .turns
-                .lane
-                .app
-                .brake
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut brake = self.brake();
             brake.record_unregistered(self.hash.0, clock::now());
             brake.verdict(clock::now())
         };
@@ -217,6 +205,7 @@ impl Delivery {
             .await
         {
             Ok(_) => {
+                fail::point("token.removed");
                 self.turns.shared.metrics.retired.inc();
                 tracing::debug!(device.id = %id, "token removed: the provider knows it no more");
             }

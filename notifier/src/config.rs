@@ -13,10 +13,12 @@ use crate::provider::AppConfig;
 pub struct Config {
     /// The apps that devices may name.
     pub app: Vec<AppConfig>,
-    /// Tasks worked on at once, 1 to 64.
+    /// Tasks of an app worked on at once, 1 to 64.
     pub tasks: usize,
     /// Requests in flight at once, in all tasks together.
     pub concurrency: usize,
+    /// Percent of `concurrency` and of `window` that belong to urgent pushes, 0 to 90; one at least.
+    pub urgent_share: u8,
     /// `W`: sends whose outcome is not yet durably recorded; the most that a crash repeats.
     pub window: usize,
     /// A receipt is written after so many outcomes.
@@ -45,6 +47,7 @@ impl Default for Config {
             app: Vec::new(),
             tasks: 4,
             concurrency: 128,
+            urgent_share: 25,
             window: 256,
             stride: 32,
             stride_ms: 100,
@@ -71,6 +74,11 @@ impl Config {
             "must be 1 to 64",
         );
         need(self.concurrency >= 1, "concurrency", "must be at least 1");
+        need(
+            self.urgent_share <= 90,
+            "urgent_share",
+            "must be 0 to 90 percent",
+        );
         need(self.stride >= 1, "stride", "must be at least 1");
         need(
             (1..=10_000).contains(&self.stride_ms),

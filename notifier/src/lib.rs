@@ -10,6 +10,7 @@
 //! Architecture invariant: requests written minus outcomes durably recorded never exceed the window.
 
 mod attempt;
+mod breaker;
 mod clock;
 mod config;
 mod credential;
@@ -17,17 +18,24 @@ mod follow;
 pub mod hygiene;
 pub mod lane;
 mod loaded;
+mod machine;
+mod membership;
 mod metric;
 pub mod notification;
 pub mod outcome;
 mod planner;
 mod pool;
+mod pressure;
 pub mod progress;
 pub mod provider;
+mod ramp;
+mod rate;
 mod role;
 mod sender;
 mod sending_thread;
+mod share;
 mod shared;
+mod task_places;
 mod window;
 mod worker;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fanfare_nats::event::Urgency;
 use fanfare_nats::events::ReadEventError;
 use fanfare_nats::{AppName, Broker, Event};
+use jiff::Timestamp;
 
 use crate::notification::{self, InterruptionLevel, Notification};
 use crate::provider::{App, Prepared, Refusal};
@@ -17,22 +18,24 @@ const KEPT: usize = 64;
 pub struct Loaded {
     /// The event.
     pub event: Event,
-    forms: Mutex<HashMap<AppName, Form>>,
+    forms: Mutex<HashMap<(AppName, Timestamp), Form>>,
 }
 
 /// An event in the form of one app, or why it has none.
 pub type Form = Result<Arc<Prepared>, Arc<Refusal>>;
 
 impl Loaded {
-    /// The event in an app's form, encoded at the first call.
-    pub fn form(&self, name: &AppName, app: &App) -> Form {
+    /// The event in an app's form, encoded at the first call. The task says until when it is worth
+    /// something, because a replay may be so for longer than the event was.
+    pub fn form(&self, name: &AppName, app: &App, expires_at: Timestamp) -> Form {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
         let encode = || {
-            app.prepare(&notification(&self.event))
+            app.prepare(&notification(&self.event, expires_at))
                 .map(Arc::new)
                 .map_err(Arc::new)
         };
-        forms.entry(name.clone()).or_insert_with(encode).clone()
+        let form = forms.entry((name.clone(), expires_at));
+        form.or_insert_with(encode).clone()
     }
 }
 
@@ -87,7 +90,7 @@ impl Events {
 }
 
 /// The event as providers get it.
-fn notification(event: &Event) -> Notification {
+fn notification(event: &Event, expires_at: Timestamp) -> Notification {
     let content = &event.content;
     let text = |it: &Option<String>| it.as_deref().map(Into::into);
     Notification {
@@ -103,7 +106,7 @@ fn notification(event: &Event) -> Notification {
             Urgency::Urgent => notification::Urgency::Urgent,
             Urgency::Bulk => notification::Urgency::Bulk,
         },
-        expires_at: event.expires_at,
+        expires_at,
         sound: text(&content.sound),
         badge: content.badge,
         thread: text(&content.thread),

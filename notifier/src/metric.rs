@@ -1,5 +1,7 @@
 //! What a notifier counts. Labels come from closed sets; everything stands at zero from the start.
 
+mod lanes;
+
 use std::sync::atomic::AtomicU64;
 
 use fanfare_nats::index::Dropped;
@@ -10,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::lanes::LaneMetrics;
 use crate::provider::AttemptMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -22,6 +25,8 @@ struct Reason {
 pub struct Metrics {
     /// Attempts by app and outcome.
     pub attempts: AttemptMetrics,
+    /// Breakers, pauses and rates.
+    pub lanes: LaneMetrics,
     skipped: Family<Reason, Counter>,
     /// Events planned by this process.
     pub planned: Counter,
@@ -54,6 +59,7 @@ impl Default for Metrics {
         ];
         Self {
             attempts: AttemptMetrics::default(),
+            lanes: LaneMetrics::default(),
             skipped: Family::default(),
             planned: Counter::default(),
             plans_found: Counter::default(),
@@ -83,6 +89,7 @@ impl Metrics {
         let metrics = Self::default();
         let m = &metrics;
         m.attempts.register(registry);
+        m.lanes.register(registry);
         let dropped = [
             Dropped::Gone,
             Dropped::OtherApp,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use fanfare_nats::Event;
 use jiff::Timestamp;
 
 /// A short word for people and metrics: a provider's own reason, or ours. Never a token, an
@@ -16,6 +17,8 @@ pub enum Scope {
     Device,
     /// All of the app at this provider: nobody is marked, the app's breaker is fed.
     App,
+    /// The same, because the app asked for too much: it is asked for less from now on.
+    Quota,
     /// One connection, or the way to the provider: nobody is marked, the breaker is fed.
     Connection,
 }
@@ -49,7 +52,8 @@ pub enum Outcome {
         retry_after: Option<Duration>,
         /// Who is concerned.
         scope: Scope,
-        /// True when the request may have been accepted although no answer was read. Such a push
+        /// True when the request may have been accepted although no answer was read, or a failing
+        /// server's. Such a push
         /// is sent again under at-least-once, and given up under at-most-once.
         maybe_delivered: bool,
     },
@@ -60,6 +64,9 @@ pub enum Outcome {
         reason: Reason,
     },
 }
+
+/// How the reason of a dead letter begins whose event allows no further attempt.
+pub const EXHAUSTED: &str = "attempts exhausted";
 
 /// What follows from an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +96,8 @@ pub enum Next {
     HandBack {
         /// Why.
         reason: Reason,
+        /// Whose failure it is.
+        scope: Scope,
         /// What the provider asked for; the breaker stays open at least so long.
         retry_after: Option<Duration>,
         /// True when the push may be on the screen already.
@@ -101,9 +110,10 @@ pub enum Next {
 impl Outcome {
     /// Decides what follows.
     ///
-    /// `backoff` is this attempt's own wait ([`Backoff::delay`]); a longer wish of the provider
-    /// wins over it, a shorter one does not. `left` is the time until the event expires.
-    pub fn next(self, backoff: Duration, left: Duration) -> Next {
+    /// `backoff` is this attempt's own wait ([`Backoff::after`]), or `None` if it was the last one; a
+    /// longer wish of the provider wins over it, a shorter one does not. `left` is the time until
+    /// the event expires.
+    pub fn next(self, backoff: Option<Duration>, left: Duration) -> Next {
         match self {
             Self::Accepted { provider_id: _ } => Next::Done,
             Self::Unregistered { since, reason } => Next::RetireToken { since, reason },
@@ -112,18 +122,24 @@ impl Outcome {
             Self::Unavailable {
                 scope: Scope::Device,
                 retry_after,
+                reason,
                 ..
-            } => match retry_after.unwrap_or(backoff).max(backoff) {
-                wait if wait < left => Next::RetryAfter(wait),
-                _ => Next::Expire,
+            } => match backoff.map(|it| retry_after.unwrap_or(it).max(it)) {
+                // The operator's own limit: nothing is dropped in silence, and a replay can follow.
+                None => Next::DeadLetter {
+                    reason: format!("{EXHAUSTED}: {reason}").into(),
+                },
+                Some(wait) if wait < left => Next::RetryAfter(wait),
+                Some(_) => Next::Expire,
             },
             Self::Unavailable {
-                scope: Scope::App | Scope::Connection,
+                scope: scope @ (Scope::App | Scope::Quota | Scope::Connection),
                 reason,
                 retry_after,
                 maybe_delivered,
             } => Next::HandBack {
                 reason,
+                scope,
                 retry_after,
                 maybe_delivered,
             },
@@ -161,18 +177,35 @@ impl Outcome {
 pub struct Backoff {
     base: Duration,
     cap: Duration,
+    attempts: Option<u32>,
 }
 
 impl Backoff {
-    /// For one device: the first retry within 2 s, none later than 15 min after the one before.
-    pub const DEVICE: Self = Self {
-        base: Duration::from_secs(2),
-        cap: Duration::from_mins(15),
-    };
+    /// For the devices of an event, as its publisher decided.
+    pub fn of(event: &Event) -> Self {
+        Self {
+            base: event.retry.first(),
+            cap: event.retry.longest(),
+            attempts: event.retry.attempts(),
+        }
+    }
 
     /// A backoff that starts below `base` and ends below `cap`; `None` unless `0 < base <= cap`.
     pub fn new(base: Duration, cap: Duration) -> Option<Self> {
-        (!base.is_zero() && base <= cap).then_some(Self { base, cap })
+        (!base.is_zero() && base <= cap).then_some(Self {
+            base,
+            cap,
+            attempts: None,
+        })
+    }
+
+    /// The wait after an attempt that came to nothing, when so many were made before it; `None` if it
+    /// was the last one. `random` as in [`Backoff::delay`].
+    pub fn after(self, attempts_before: u32, random: f64) -> Option<Duration> {
+        let is_last = self
+            .attempts
+            .is_some_and(|most| attempts_before.saturating_add(1) >= most);
+        (!is_last).then(|| self.delay(attempts_before, random))
     }
 
     /// The wait before try number `attempt` (0 = the first retry). `random` is uniform in 0..1;
@@ -204,7 +237,7 @@ mod tests {
 
     #[track_caller]
     fn check(outcome: Outcome, expected: Next) {
-        assert_eq!(outcome.next(5 * SECOND, HOUR), expected);
+        assert_eq!(outcome.next(Some(5 * SECOND), HOUR), expected);
     }
 
     #[test]
@@ -261,12 +294,44 @@ mod tests {
     }
 
     #[test]
+    fn after_the_last_attempt_the_push_is_a_dead_letter_that_says_so() {
+        let wish = Some(SECOND);
+        assert_eq!(
+            unavailable(Scope::Device, wish).next(None, HOUR),
+            Next::DeadLetter {
+                reason: "attempts exhausted: TooManyRequests".into()
+            }
+        );
+        // A failing app is nobody's attempt.
+        assert!(matches!(
+            unavailable(Scope::App, wish).next(None, HOUR),
+            Next::HandBack { .. }
+        ));
+    }
+
+    #[test]
+    fn the_attempts_of_a_backoff_end_where_the_event_says() {
+        let limited = Backoff {
+            base: SECOND,
+            cap: HOUR,
+            attempts: Some(3),
+        };
+        assert_eq!(limited.after(0, 1.0), Some(SECOND));
+        assert_eq!(limited.after(1, 1.0), Some(2 * SECOND));
+        assert_eq!(limited.after(2, 1.0), None);
+        assert_eq!(limited.after(u32::MAX, 1.0), None);
+        let unlimited = Backoff::new(SECOND, HOUR).unwrap();
+        assert_eq!(unlimited.after(u32::MAX, 1.0), Some(HOUR));
+    }
+
+    #[test]
     fn a_fault_of_the_app_or_the_connection_marks_no_device() {
-        for scope in [Scope::App, Scope::Connection] {
+        for scope in [Scope::App, Scope::Quota, Scope::Connection] {
             check(
                 unavailable(scope, Some(HOUR)),
                 Next::HandBack {
                     reason: "TooManyRequests".into(),
+                    scope,
                     retry_after: Some(HOUR),
                     maybe_delivered: false,
                 },

@@ -5,17 +5,22 @@ use std::error::Error;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use fanfare_nats::batch::Committed;
+use fanfare_nats::batch::{Committed, Way};
 use fanfare_nats::claim::Message;
 use fanfare_nats::consumer::Claims;
-use fanfare_nats::dead::{DeadLetter, DeadReason};
-use fanfare_nats::plan::{Lane, Plan, cut};
-use fanfare_nats::{Event, Level};
+use fanfare_nats::dead::DeadLetter;
+use fanfare_nats::plan::{Lane, Plan};
+use fanfare_nats::{Event, Level, fail};
 
 use crate::clock;
+use crate::machine::{
+    PlanEffect, PlanInput, PlanMachine, PlanStart, Planned, Rules, Settle, Standing,
+};
 use crate::metric::{EXPIRED, INVALID, SUPERSEDED};
 use crate::shared::Shared;
 
+/// How long a stop waits for a plan that is being made.
+const STOP_GRACE: Duration = Duration::from_secs(3);
 /// An event whose plan cannot be stored is handed back for so long.
 const PAUSE: Duration = Duration::from_secs(2);
 /// From so many devices on, counting them is work for another thread.
@@ -39,10 +44,9 @@ pub(crate) async fn run(shared: Arc<Shared>, claims: Claims) {
     }
 }
 
-/// What a planned event's message gets.
-enum Verdict {
-    Ack,
-    Back,
+async fn stop_grace_over(shared: &Shared) {
+    shared.stop.cancelled().await;
+    tokio::time::sleep(STOP_GRACE).await;
 }
 
 async fn settle(shared: &Shared, claims: &Claims, message: Message) {
@@ -50,70 +54,99 @@ async fn settle(shared: &Shared, claims: &Claims, message: Message) {
         Ok(event) => event,
         Err(error) => return bury(shared, message, &error).await,
     };
-    let planning = plan(shared, message.seq(), event);
+    fail::point("plan.taken");
+    // A barrier needs a quorum and a plan may be tried for long: on a stop the event goes back. A
+    // plan that is stored nevertheless is found by whoever takes it next.
+    let planning = async {
+        tokio::select! {
+            settle = plan(shared, message.seq(), event) => settle,
+            () = stop_grace_over(shared) => Settle::Back(None),
+        }
+    };
     match message.extend_while(claims.ack_wait(), planning).await {
-        Verdict::Ack => {
+        Settle::Ack => {
             if let Err(error) = message.ack().await {
                 tracing::debug!(%error, "event comes again and finds its plan");
             }
+            fail::point("plan.acked");
         }
-        Verdict::Back => message.nak(Some(PAUSE)).await,
+        Settle::Back(delay) => message.nak(delay).await,
+        Settle::Terminate | Settle::Forget | Settle::Refused | Settle::StepAside => {
+            message.forget();
+        }
     }
 }
 
-async fn plan(shared: &Shared, seq: u64, event: Event) -> Verdict {
-    let id = event.id();
+/// Carries out what the event's machine asks for.
+async fn plan(shared: &Shared, seq: u64, event: Event) -> Settle {
+    let mut machine = PlanMachine::new(PlanStart {
+        event: event.id(),
+        event_seq: seq,
+        expires_at: event.expires_at,
+        has_levels: matches!(event.level, Level::Step(_)),
+        singles_up_to: shared.broker.singles_up_to(),
+        rules: Rules::default(),
+    });
     if event.expires_at <= clock::now() {
         shared.metrics.skip(EXPIRED, 1);
-        tracing::debug!(event.id = %id, "expired before it was planned");
-        return Verdict::Ack;
     }
-    match standing(shared, &event).await {
-        Some(standing) if standing.is_superseded => {
-            shared.metrics.skip(SUPERSEDED, 1);
-            return Verdict::Ack;
-        }
-        Some(_) => {}
-        None => return Verdict::Back,
+    let event = shared.events.keep(seq, event);
+    loop {
+        let input = match machine.poll(clock::now()) {
+            None => return Settle::Forget, // Each effect is answered, so it always asks for more.
+            Some(PlanEffect::Settle(settle)) => return settle,
+            Some(PlanEffect::Look) => {
+                let standing = standing(shared, &event.event).await;
+                if standing.is_some_and(|it| it.is_superseded) {
+                    shared.metrics.skip(SUPERSEDED, 1);
+                }
+                PlanInput::Looked(standing)
+            }
+            Some(PlanEffect::Count) => {
+                let _at_work = shared.follower.at_work();
+                let revision = shared.follower.barrier().await;
+                let audience = audience(shared, &event.event).await;
+                fail::point("plan.counted");
+                PlanInput::Counted(audience, revision)
+            }
+            Some(PlanEffect::StorePlan(plan, way)) => {
+                let planned = store(shared, &plan, way).await;
+                if way == Way::Together && planned == Planned::Ours {
+                    fail::point("plan.stored");
+                }
+                PlanInput::Planned(planned)
+            }
+            Some(PlanEffect::StoreTasks(plan)) => {
+                let stored = shared.broker.store_tasks(&plan).await;
+                if let Err(error) = &stored {
+                    tracing::warn!(event.id = %plan.event, error = error as &dyn Error, "tasks not stored, trying again");
+                }
+                fail::point("plan.stored");
+                PlanInput::TasksStored(stored.is_ok())
+            }
+        };
+        machine.on(input, clock::now());
     }
-    let _at_work = shared.follower.at_work();
-    let revision = shared.follower.barrier().await;
-    let audience = audience(shared, &event).await;
-    let plan = Plan {
-        event: id.clone(),
-        event_seq: seq,
-        lanes: cut(&audience),
-        revision,
-        expires_at: event.expires_at,
-        planned_at: clock::now(),
-    };
-    let n_devices: u64 = audience.values().sum();
-    shared.events.keep(seq, event);
-    match shared.broker.commit(&plan).await {
+}
+
+async fn store(shared: &Shared, plan: &Plan, way: Way) -> Planned {
+    let id = &plan.event;
+    match shared.broker.store_plan(plan, way).await {
         Ok(Committed::Stored) => {
             shared.metrics.planned.inc();
-            tracing::debug!(event.id = %id, devices = n_devices, tasks = plan.n_tasks(), "planned");
-            Verdict::Ack
+            tracing::debug!(event.id = %id, tasks = plan.n_tasks(), "planned");
+            Planned::Ours
         }
         Ok(Committed::Found(found)) => {
             shared.metrics.plans_found.inc();
             tracing::debug!(event.id = %id, tasks = found.n_tasks(), "plan found");
-            Verdict::Ack
+            Planned::Found(found)
         }
         Err(error) => {
             tracing::warn!(event.id = %id, error = &error as &dyn Error, "plan not stored, trying again");
-            Verdict::Back
+            Planned::Unknown
         }
     }
-}
-
-/// How an event's level stands to the others that are stored for its item.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// A higher one stands: this one is not to be sent any more.
-    pub(crate) is_superseded: bool,
-    /// A lower one stands, which somebody may be sending.
-    pub(crate) has_lower: bool,
 }
 
 /// Reads how an event stands, from the leader; `None` where that cannot be read now.
@@ -168,8 +201,6 @@ pub(crate) async fn bury(
     message: Message,
     error: &(dyn Error + Send + Sync + 'static),
 ) {
-    use base64::Engine;
-
     shared.metrics.skip(INVALID, 1);
     tracing::error!(
         subject = message.subject(),
@@ -177,22 +208,11 @@ pub(crate) async fn bury(
         "message cannot be read, kept as dead letter"
     );
     let names = shared.broker.names();
-    let letter = DeadLetter {
-        reason: DeadReason::Invalid,
-        event: message
-            .event_id(names)
-            .map(|it| it.to_string())
-            .unwrap_or_default(),
-        event_seq: message.seq(),
-        app: "-".to_owned(),
-        device: String::new(),
-        attempts: 0,
-        error: format!("{error} ({})", message.subject()),
-        at: clock::now(),
-        payload: Some(base64::engine::general_purpose::STANDARD.encode(message.payload())),
-    };
+    let letter = DeadLetter::unreadable(&message, error, names, clock::now());
+    let letter = letter.by(shared.broker.node(), None);
     match shared.broker.bury(&letter).await {
         Ok(()) => {
+            fail::point("dead.stored");
             shared.metrics.dead_letters.inc();
             if let Err(error) = message.terminate().await {
                 tracing::debug!(%error, "unreadable message comes again");

@@ -11,46 +11,100 @@ use fanfare_nats::receipt::{Claim, Later, Line, Mark, Receipt};
 use jiff::Timestamp;
 
 /// The state of a task in the hands of one worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Progress {
     claim: Claim,
     cursor: Option<DeviceHash>,
     unturned: BTreeSet<DeviceHash>,
     above: BTreeSet<DeviceHash>,
     later: BTreeMap<DeviceHash, Later>,
+    intended: BTreeSet<DeviceHash>,
     rest: Option<Mark>,
     lines: Vec<Line>,
     claims_without_mark: u32,
+    alarm: Alarm,
+}
+
+/// Which of the waiting devices this claim may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Alarm {
+    /// None: the alarm that starts the next pass may be set already, and whoever it wakes would
+    /// send to the same devices.
+    MayBeSet,
+    /// Those that are due.
+    NotSet,
+    /// It woke this pass: those that were waited for are due, whatever our clock says.
+    Rang,
 }
 
 impl Progress {
-    /// Takes a task up where the recorded receipt says, under a claim.
-    pub fn resume(recorded: Option<&Receipt>, claim: Claim) -> Self {
-        match recorded {
-            None => Self {
-                claim,
-                cursor: Some(DeviceHash(0)),
-                unturned: BTreeSet::new(),
-                above: BTreeSet::new(),
-                later: BTreeMap::new(),
-                rest: None,
-                lines: Vec::new(),
-                claims_without_mark: 1,
-            },
-            Some(receipt) => Self {
-                claim: Claim {
-                    pass: claim.pass.max(receipt.claim.pass),
-                    ..claim
-                },
-                cursor: receipt.low,
-                unturned: BTreeSet::new(),
-                above: receipt.above.clone(),
-                later: receipt.later.clone(),
-                rest: receipt.rest,
-                lines: Vec::new(),
-                claims_without_mark: receipt.claims_without_mark + 1,
-            },
+    /// A task that nobody has claimed before.
+    pub fn begin_task(claim: Claim) -> Self {
+        Self {
+            claim,
+            cursor: Some(DeviceHash(0)),
+            unturned: BTreeSet::new(),
+            above: BTreeSet::new(),
+            later: BTreeMap::new(),
+            intended: BTreeSet::new(),
+            rest: None,
+            lines: Vec::new(),
+            claims_without_mark: 1,
+            alarm: Alarm::NotSet,
         }
+    }
+
+    /// Takes a task up where the recorded receipt says, under a claim.
+    ///
+    /// Devices that the worker before had begun to send to, at most once, are marked
+    /// [`Mark::Unclear`]: nobody knows, and nobody sends to them again.
+    pub fn resume(recorded: Option<&Receipt>, claim: Claim, now: Timestamp) -> Self {
+        let Some(receipt) = recorded else {
+            return Self::begin_task(claim);
+        };
+        let alarm = match claim.pass > receipt.claim.pass {
+            true => Alarm::Rang,
+            false if receipt.low.is_none() => Alarm::MayBeSet,
+            false => Alarm::NotSet,
+        };
+        let mut progress = Self {
+            claim: Claim {
+                pass: claim.pass.max(receipt.claim.pass),
+                ..claim
+            },
+            cursor: receipt.low,
+            unturned: BTreeSet::new(),
+            above: receipt.above.clone(),
+            later: receipt.later.clone(),
+            intended: BTreeSet::new(),
+            rest: receipt.rest,
+            lines: Vec::new(),
+            claims_without_mark: receipt.claims_without_mark + 1,
+            alarm,
+        };
+        for device in &receipt.intended {
+            progress.give_up(*device, now);
+        }
+        progress
+    }
+
+    fn give_up(&mut self, device: DeviceHash, now: Timestamp) {
+        let waited = self.later.remove(&device);
+        if self.cursor.is_some_and(|low| device >= low) {
+            self.above.insert(device);
+        }
+        self.lines.push(Line {
+            device,
+            mark: Mark::Unclear,
+            attempt: waited.map_or(0, |it| it.attempts) + 1,
+            reason: Some("its worker is gone".to_owned()),
+            at: now,
+        });
+    }
+
+    /// Serves whoever is due, whatever alarm is set: a rule broken on purpose.
+    pub(crate) fn forget_alarm(&mut self) {
+        self.alarm = Alarm::NotSet;
     }
 
     /// The claim under which this worker writes.
@@ -79,19 +133,47 @@ impl Progress {
         self.cursor = device.0.checked_add(1).map(DeviceHash);
     }
 
+    /// A request to the device may be written once the next receipt is stored.
+    pub fn intend(&mut self, device: DeviceHash) {
+        self.intended.insert(device);
+    }
+
+    /// Surely nothing reached the device; whether it was announced.
+    pub fn take_back(&mut self, device: DeviceHash) -> bool {
+        self.intended.remove(&device)
+    }
+
+    /// Whether a request to the device was announced and has no outcome.
+    pub fn is_intended(&self, device: DeviceHash) -> bool {
+        self.intended.contains(&device)
+    }
+
+    /// This worker gives the task out of its hands in good order: nothing is in flight, and its claim
+    /// counts as none without a mark.
+    pub fn end_in_order(&mut self) {
+        self.intended.clear(); // Nothing is in flight, so they got nothing.
+        self.claims_without_mark = 0;
+    }
+
+    /// Claims, this one included, whose workers left neither a mark nor a word.
+    pub fn claims_without_mark(&self) -> u32 {
+        self.claims_without_mark
+    }
+
     /// The walk has found no more devices.
     pub fn end_walk(&mut self) {
         self.cursor = None;
     }
 
-    /// Everyone who has not had a turn gets `mark`: the event expired, or is superseded. Devices
-    /// that wait get it one by one.
+    /// Everyone who has not had a turn gets `mark`: the event expired or is superseded, or the task
+    /// is dead. Devices that wait get it one by one.
     pub fn end_with(&mut self, mark: Mark, now: Timestamp) {
         if self.cursor.is_some() || !self.unturned.is_empty() {
             self.rest = Some(mark);
         }
         self.cursor = None;
         self.unturned.clear();
+        self.intended.clear();
         for (device, later) in std::mem::take(&mut self.later) {
             self.lines.push(Line {
                 device,
@@ -103,11 +185,19 @@ impl Progress {
         }
     }
 
-    /// Devices that wait and are due, with their attempts so far.
+    /// Devices that wait and may be sent to under this claim, with their attempts so far.
+    ///
+    /// A pass that a wake-up started serves at least the device that it was set for: the broker's
+    /// clock says that it is due, and ours may have been set back since.
     pub fn due(&self, now: Timestamp) -> Vec<(DeviceHash, u32)> {
+        let until = match self.alarm {
+            Alarm::MayBeSet => return Vec::new(),
+            Alarm::NotSet => now,
+            Alarm::Rang => self.earliest_due().map_or(now, |it| it.max(now)),
+        };
         self.later
             .iter()
-            .filter(|(_, later)| later.due <= now)
+            .filter(|(_, later)| later.due <= until)
             .map(|(device, later)| (*device, later.attempts))
             .collect()
     }
@@ -122,6 +212,7 @@ impl Progress {
             Some(later) => self.later.insert(device, later),
             None => self.later.remove(&device),
         };
+        self.intended.remove(&device);
         self.lines.push(line);
     }
 
@@ -153,7 +244,7 @@ impl Progress {
             None => BTreeSet::new(),
         };
         let lines = std::mem::take(&mut self.lines);
-        if lines.iter().any(|it| it.attempt > 0) || self.is_walked() {
+        if !lines.is_empty() || self.is_finished() {
             self.claims_without_mark = 0;
         }
         Receipt {
@@ -162,6 +253,7 @@ impl Progress {
             low,
             above: self.above.clone(),
             later: self.later.clone(),
+            intended: self.intended.clone(),
             rest: self.rest,
             claims_without_mark: self.claims_without_mark,
             lines,
@@ -171,148 +263,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn claim(delivered: u64) -> Claim {
-        Claim {
-            epoch: 1,
-            pass: 1,
-            delivered,
-            nonce: delivered,
-        }
-    }
-
-    fn line(device: DeviceHash, mark: Mark) -> Line {
-        Line {
-            device,
-            mark,
-            attempt: 1,
-            reason: None,
-            at: Timestamp::UNIX_EPOCH,
-        }
-    }
-
-    /// One worker's life: begins devices in order, finishes some out of order, writes receipts, and
-    /// dies. Returns what it sent and what was recorded last.
-    fn life(
-        devices: &BTreeSet<DeviceHash>,
-        recorded: Option<Receipt>,
-        delivered: u64,
-        steps: &[u8],
-    ) -> (Vec<DeviceHash>, Option<Receipt>) {
-        let mut progress = Progress::resume(recorded.as_ref(), claim(delivered));
-        let mut stored = Some(progress.receipt("n", Timestamp::UNIX_EPOCH));
-        let (mut sent, mut in_flight) = (Vec::new(), Vec::new());
-        for step in steps {
-            match step % 4 {
-                0 | 1 => {
-                    let Some(from) = progress.cursor() else {
-                        continue;
-                    };
-                    match devices.range(from..).next() {
-                        None => progress.end_walk(),
-                        Some(device) if progress.had_turn(*device) => progress.pass_over(*device),
-                        Some(device) => {
-                            progress.begin(*device);
-                            sent.push(*device);
-                            in_flight.push(*device);
-                        }
-                    }
-                }
-                2 if !in_flight.is_empty() => {
-                    let at = usize::from(*step) % in_flight.len();
-                    progress.mark(line(in_flight.swap_remove(at), Mark::Accepted), None);
-                }
-                _ => stored = Some(progress.receipt("n", Timestamp::UNIX_EPOCH)),
-            }
-        }
-        (sent, stored)
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_dies_in_between_nobody_is_lost_and_nobody_recorded_is_sent_again(
-            hashes in prop::collection::btree_set(any::<u64>(), 0..30),
-            lives in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..5),
-        ) {
-            let devices: BTreeSet<DeviceHash> = hashes.into_iter().map(DeviceHash).collect();
-            let mut recorded: Option<Receipt> = None;
-            let mut sent = BTreeSet::new();
-            for (delivered, steps) in (1..).zip(&lives) {
-                let before = recorded.clone();
-                let (now_sent, stored) = life(&devices, recorded, delivered, steps);
-                if let Some(before) = before {
-                    prop_assert!(now_sent.iter().all(|it| !before.is_marked(*it)));
-                }
-                sent.extend(now_sent);
-                recorded = stored;
-            }
-            // A last worker that nothing disturbs.
-            let mut progress = Progress::resume(recorded.as_ref(), claim(99));
-            while let Some(from) = progress.cursor() {
-                match devices.range(from..).next() {
-                    None => progress.end_walk(),
-                    Some(device) if progress.had_turn(*device) => progress.pass_over(*device),
-                    Some(device) => {
-                        progress.begin(*device);
-                        sent.insert(*device);
-                        progress.mark(line(*device, Mark::Accepted), None);
-                    }
-                }
-            }
-            prop_assert!(progress.is_finished());
-            prop_assert_eq!(sent, devices);
-        }
-    }
-
-    #[test]
-    fn an_attempt_that_marks_nobody_holds_the_low_water_hash_down() {
-        let mut progress = Progress::resume(None, claim(1));
-        progress.begin(DeviceHash(5));
-        progress.begin(DeviceHash(9));
-        progress.mark(line(DeviceHash(9), Mark::Accepted), None);
-        progress.end_walk();
-        let receipt = progress.receipt("n", Timestamp::UNIX_EPOCH);
-        assert_eq!(receipt.low, Some(DeviceHash(5)));
-        assert!(receipt.is_marked(DeviceHash(9)) && !receipt.is_marked(DeviceHash(5)));
-        assert!(!progress.is_walked());
-    }
-
-    #[test]
-    fn a_device_that_waits_had_its_turn_and_keeps_the_task_open() {
-        let due = Timestamp::from_second(60).unwrap();
-        let mut progress = Progress::resume(None, claim(1));
-        progress.begin(DeviceHash(5));
-        progress.mark(
-            line(DeviceHash(5), Mark::Later),
-            Some(Later { attempts: 1, due }),
-        );
-        progress.end_walk();
-        let receipt = progress.receipt("n", Timestamp::UNIX_EPOCH);
-        assert!(receipt.low.is_none() && !receipt.is_finished());
-        let mut next = Progress::resume(
-            Some(&receipt),
-            Claim {
-                pass: 2,
-                ..claim(1)
-            },
-        );
-        assert!(next.due(Timestamp::UNIX_EPOCH).is_empty());
-        assert_eq!(next.due(due), vec![(DeviceHash(5), 1)]);
-        next.mark(line(DeviceHash(5), Mark::Accepted), None);
-        assert!(next.is_finished());
-    }
-
-    #[test]
-    fn an_expired_task_accounts_for_everyone() {
-        let mut progress = Progress::resume(None, claim(1));
-        progress.begin(DeviceHash(5));
-        progress.end_with(Mark::Expired, Timestamp::UNIX_EPOCH);
-        let receipt = progress.receipt("n", Timestamp::UNIX_EPOCH);
-        assert_eq!(receipt.rest, Some(Mark::Expired));
-        assert!(receipt.is_finished());
-    }
-}
+mod tests;

@@ -6,19 +6,23 @@ use std::time::Duration;
 use fanfare_nats::consumer::ConsumerError;
 use fanfare_nats::{AppName, Broker, Lane, Readiness, event::Urgency};
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config::Config;
 use crate::follow::{Follower, FollowerEnded};
 use crate::lane::LaneState;
 use crate::loaded::Events;
+use crate::membership;
 use crate::metric::Metrics;
 use crate::planner;
 use crate::provider::OpenAppError;
 use crate::sending_thread::{Lanes, SendingThread};
+use crate::share::Seat;
 use crate::shared::{LaneOfProcess, Shared};
+use crate::task_places::TaskPlaces;
 use crate::window::Window;
 
 /// Why a notifier ended.
@@ -91,8 +95,13 @@ pub async fn run(
     )
     .map_err(RunError::Thread)?;
     let shared = Arc::new(Shared {
-        window: Window::new(config.window, config.concurrency),
-        tasks: Arc::new(Semaphore::new(config.tasks)),
+        window: Window::new(
+            config.window,
+            config.concurrency,
+            config.urgent_share,
+            config.app.len(),
+        ),
+        tasks: TaskPlaces::new(config.tasks, config.app.len()),
         apps: sending.apps().await?,
         events: Events::new(broker.clone()),
         broker,
@@ -130,6 +139,7 @@ async fn work(
         planners.spawn(planner::run(shared.clone(), events.clone()));
     }
     planners.spawn(gauges(shared.clone()));
+    planners.spawn(membership::run(shared.clone(), clock::now()));
     readiness.met("consumers");
     tracing::info!(apps = shared.apps.len(), "notifier takes events and tasks");
     let (sent, planned) = tokio::join!(
@@ -150,7 +160,14 @@ async fn bind_lanes(shared: &Arc<Shared>) -> Result<Lanes, RunError> {
         let Some(app) = shared.apps.get(&lane.app).cloned() else {
             continue;
         };
-        let state = LaneState::default();
+        let seat = Seat {
+            app: app.number,
+            urgency: lane.urgency,
+        };
+        let state = LaneState::new(shared.window.clone(), app.pressure.clone(), seat);
+        shared.metrics.lanes.paused(&lane).set(0);
+        let (name, metrics) = (lane.app.as_str(), &shared.metrics.lanes);
+        metrics.show(name, &app.pressure, Instant::now());
         bound.push((Arc::new(LaneOfProcess { lane, state, app }), claims));
     }
     Ok(Lanes {
@@ -186,6 +203,11 @@ async fn gauges(shared: Arc<Shared>) {
     while !shared.stop.is_cancelled() {
         let metrics = &shared.metrics;
         metrics.credit_used.set(gauge(shared.window.taken()));
+        for (name, app) in &shared.apps {
+            metrics
+                .lanes
+                .show(name.as_str(), &app.pressure, Instant::now());
+        }
         metrics.devices.set(gauge(shared.follower.index().len()));
         if let Some(age) = shared.follower.age() {
             metrics.index_age.set(age.as_secs_f64());

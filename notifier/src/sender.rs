@@ -1,36 +1,58 @@
 //! One lane's tasks: taken one at a time, worked on several at once.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_nats::consumer::Claims;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinSet};
 
+use crate::pressure::TakeUp;
 use crate::shared::{LaneOfProcess, Shared};
 use crate::worker;
 
+/// How often it is asked whether an operator has paused the lane.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 /// Takes tasks of a lane until the process drains, then waits for those in hand.
 pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<LaneOfProcess>, claims: Claims) {
-    let claims = Arc::new(claims);
+    let watch = async {
+        tokio::select! {
+            () = watch_pause(&shared, &lane, &claims) => {}
+            () = shared.stop.cancelled() => {}
+        }
+    };
+    tokio::join!(take(&shared, &lane, &claims), watch);
+}
+
+async fn take(shared: &Arc<Shared>, lane: &Arc<LaneOfProcess>, claims: &Claims) {
+    let claims = Arc::new(claims.clone());
     let mut workers = JoinSet::new();
     while !shared.stop.is_cancelled() {
         while let Some(ended) = workers.try_join_next() {
             report(ended);
         }
-        if let Some(pause) = lane.state.pause_left(Instant::now()) {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = shared.stop.cancelled() => {}
-            }
-            continue;
+        tokio::select! {
+            () = lane.state.open() => {}
+            () = shared.stop.cancelled() => break,
         }
         match claims.next().await {
             Ok(Some(message)) => {
+                // The breaker may have opened while the pull was waiting. Handed back at once, the
+                // task reaches a notifier whose way to the provider is better.
+                let probing = match lane.state.take_up() {
+                    TakeUp::Free => None,
+                    TakeUp::Probing(probing) => Some(probing),
+                    TakeUp::No => {
+                        message.nak(None).await;
+                        continue;
+                    }
+                };
                 // One ahead at most: the next is taken when this one has its place.
                 let place = async {
                     tokio::select! {
-                        place = shared.tasks.clone().acquire_owned() => place.ok(),
+                        place = shared.tasks.take(lane.state.seat()) => Some(place),
+                        () = lane.state.closed() => None,
                         () = shared.stop.cancelled() => None,
                     }
                 };
@@ -42,14 +64,14 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<LaneOfProcess>, claims: C
                 let working = worker::work(shared.clone(), lane.clone(), claims.clone(), message);
                 workers.spawn(async move {
                     working.await;
-                    drop(place);
+                    drop((place, probing));
                 });
             }
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(
                     lane = %lane.lane,
-                    error = &error as &dyn std::error::Error,
+                    error = &error as &dyn Error,
                     "tasks cannot be taken, trying again"
                 );
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -61,9 +83,40 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Arc<LaneOfProcess>, claims: C
     }
 }
 
+/// Follows an operator's pause, which is the broker's own pause of the lane's durable: the broker
+/// delivers nothing meanwhile, and what is in hand here is handed back.
+async fn watch_pause(shared: &Shared, lane: &LaneOfProcess, claims: &Claims) {
+    loop {
+        match claims.pause_left().await {
+            Ok(left) => {
+                if lane.state.hold(left.is_some()) {
+                    tell(lane, left);
+                }
+                let gauge = shared.metrics.lanes.paused(&lane.lane);
+                gauge.set(i64::from(left.is_some()));
+            }
+            Err(error) => tracing::debug!(
+                lane = %lane.lane,
+                error = &error as &dyn Error,
+                "it is not known whether the lane is paused"
+            ),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn tell(lane: &LaneOfProcess, left: Option<Duration>) {
+    if let Some(left) = left {
+        let seconds = left.as_secs();
+        tracing::info!(lane = %lane.lane, seconds, "an operator has paused the lane: nothing is sent on it");
+    } else {
+        tracing::info!(lane = %lane.lane, "the lane is no longer paused");
+    }
+}
+
 /// A worker that panicked leaves its message unsettled, so the task comes again; its credits stay
 /// taken, because what it sent is not known.
-fn report(ended: Result<(), tokio::task::JoinError>) {
+fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a task's worker panicked");
     }

@@ -13,6 +13,7 @@ use fanfare_nats::AppName;
 use fanfare_nats::consumer::Claims;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::hygiene::Brake;
 use crate::metric::Metrics;
+use crate::pressure::Pressure;
 use crate::provider::{App, Resources};
 use crate::role::RunError;
 use crate::sender;
@@ -155,10 +157,15 @@ fn open(
     config
         .app
         .iter()
-        .map(|app| {
+        .enumerate()
+        .map(|(number, app)| {
+            let pressure = Pressure::new(app.pace(), app.rate.is_some(), Instant::now());
             let state = AppState {
                 app: App::open(app, &resources, clock::now())?,
                 brake: Mutex::new(Brake::default()),
+                pressure: Arc::new(pressure),
+                number,
+                limit: app.rate,
             };
             Ok((AppName::parse(&app.name)?, Arc::new(state)))
         })

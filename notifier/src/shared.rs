@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use fanfare_nats::{AppName, Broker};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -13,7 +12,9 @@ use crate::hygiene::Brake;
 use crate::lane::LaneState;
 use crate::loaded::Events;
 use crate::metric::Metrics;
+use crate::pressure::Pressure;
 use crate::provider::App;
+use crate::task_places::TaskPlaces;
 use crate::window::Window;
 
 /// An app with what is known of its tokens and its provider's health.
@@ -22,6 +23,12 @@ pub struct AppState {
     pub app: App,
     /// Stops the removal of tokens when too many come back at once.
     pub brake: Mutex<Brake>,
+    /// Whether its provider is asked, and how often.
+    pub pressure: Arc<Pressure>,
+    /// Its number in this process.
+    pub number: usize,
+    /// Requests a second that its provider takes from the whole installation.
+    pub limit: Option<u32>,
 }
 
 /// What planner and senders of one process share.
@@ -37,7 +44,7 @@ pub struct Shared {
     /// The apps by name.
     pub apps: HashMap<AppName, Arc<AppState>>,
     /// Tasks at once.
-    pub tasks: Arc<Semaphore>,
+    pub tasks: TaskPlaces,
     /// What is counted.
     pub metrics: Metrics,
     /// How to send.
@@ -50,7 +57,7 @@ pub struct Shared {
 pub struct LaneOfProcess {
     /// Which lane.
     pub lane: fanfare_nats::Lane,
-    /// Whether its provider answers.
+    /// Whether its next request may be written.
     pub state: LaneState,
     /// Its app.
     pub app: Arc<AppState>,

@@ -106,6 +106,7 @@ fn event(item: &str, level: Level, topics: &[&str]) -> Event {
         expires_at: Timestamp::now() + 1.hours(),
         urgency: Urgency::Urgent,
         guarantee: Guarantee::AtLeastOnce,
+        retry: fanfare_nats::policy::Retry::DEFAULT,
         digest: None,
         traceparent: None,
         content: Content {
@@ -124,6 +125,20 @@ fn pushes(file: &Path) -> HashMap<(String, String), usize> {
         *counts.entry((text("event"), text("device"))).or_default() += 1;
     }
     counts
+}
+
+/// The double as an app.
+fn apns(sim: &Sim) -> AppConfig {
+    let at = sim.whereabouts();
+    AppConfig {
+        key_file: Some(at.apns_key.clone()),
+        key_id: Some(at.apns_key_id.as_str().into()),
+        team_id: Some(at.apns_team_id.as_str().into()),
+        bundle_id: Some(at.apns_topics[0].as_str().into()),
+        endpoint: Some(format!("https://{}", at.apns.unwrap()).into()),
+        ca_file: Some(at.ca.clone()),
+        ..AppConfig::new("main", ProviderKind::Apns)
+    }
 }
 
 async fn set_up() -> (TestServer, Broker, tempfile::TempDir, PathBuf) {
@@ -277,17 +292,8 @@ async fn nobody_gets_a_lower_level_after_somebody_got_a_higher_one() {
     let mut doubles = SimConfig::in_folder(folder.path());
     doubles.apns.as_mut().unwrap().latency = Latency::fixed(Duration::from_millis(40));
     let sim = Sim::start(doubles).await.unwrap();
-    let at = sim.whereabouts();
     let config = Config {
-        app: vec![AppConfig {
-            key_file: Some(at.apns_key.clone()),
-            key_id: Some(at.apns_key_id.as_str().into()),
-            team_id: Some(at.apns_team_id.as_str().into()),
-            bundle_id: Some(at.apns_topics[0].as_str().into()),
-            endpoint: Some(format!("https://{}", at.apns.unwrap()).into()),
-            ca_file: Some(at.ca.clone()),
-            ..AppConfig::new("main", ProviderKind::Apns)
-        }],
+        app: vec![apns(&sim)],
         concurrency: 16, // 400 pushes a second, so that the lower level takes its time.
         window: 64,
         ..Config::default()
@@ -329,5 +335,65 @@ async fn nobody_gets_a_lower_level_after_somebody_got_a_higher_one() {
     let n_low = sent.len() - sent.iter().filter(|it| **it == high_id).count();
     assert!(n_low < 1200, "void: the lower level was through already");
     assert!(sent.iter().skip(first_high).all(|it| *it == high_id));
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_most_once_a_graceful_stop_loses_nothing_and_a_crash_repeats_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut doubles = SimConfig::in_folder(folder.path());
+    doubles.apns.as_mut().unwrap().latency = Latency::fixed(Duration::from_millis(40));
+    let sim = Sim::start(doubles).await.unwrap();
+    let config = Config {
+        app: vec![apns(&sim)],
+        concurrency: 16,
+        window: 64,
+        ..Config::default()
+    };
+    let server = TestServer::start().await;
+    let mut topology = Topology::new(1, lanes(&config).unwrap());
+    topology.ack_wait = Duration::from_secs(2);
+    let broker = server.broker_with("n1", &topology).await;
+    for n in 0..400 {
+        let (id, device) = device(n, &["all"]);
+        broker
+            .put_device(&id, &device, Expect::Absent)
+            .await
+            .unwrap();
+    }
+    let mut event = event("e1", Level::First, &["all"]);
+    event.guarantee = Guarantee::AtMostOnce;
+    broker.publish(&event, false).await.unwrap();
+    let first = Notifier::start(&broker, config.clone()).await;
+    eventually(async || sim.counts().accepted >= 50).await;
+    first.end().await; // In order: whoever was announced and got nothing is given to the next.
+    let handed_over = sim.counts().accepted;
+    assert!(handed_over < 400, "void: the task was through already");
+    let crashing = server.broker_with("n2", &topology).await;
+    let second = Notifier::start(&crashing, config.clone()).await;
+    eventually(async || sim.counts().accepted >= handed_over + 50).await;
+    second.task.abort(); // With requests in flight, as a crash does.
+    drop(second);
+    let third = server.broker_with("n3", &topology).await;
+    let third = Notifier::start(&third, config).await;
+    let task = {
+        let plan = broker.stored_plan(&event.id()).await.unwrap().unwrap();
+        plan.tasks().next().unwrap()
+    };
+    eventually(async || {
+        let (_, receipt) = broker.receipts(&task).await.unwrap();
+        receipt.is_some_and(|it| it.is_finished())
+    })
+    .await;
+    third.end().await;
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for entry in fanfare_sim::ledger::read(sim.ledger().path().unwrap()).unwrap() {
+        if let Ok(Entry::Request(request)) = entry {
+            *counts.entry(request.token.clone()).or_default() += 1;
+        }
+    }
+    assert!(counts.values().all(|it| *it == 1), "{counts:?}");
+    let lost = 400 - counts.len();
+    assert!(lost <= 64, "{lost} lost, more than the window");
     sim.stop().await;
 }

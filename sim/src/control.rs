@@ -7,7 +7,7 @@
 //! | `GET /control/faults` | rules and how often they matched |
 //! | `POST /control/faults` `[rule, …]` or one rule | adds rules, says their ids |
 //! | `DELETE /control/faults[/<id>]` | takes them away |
-//! | `POST /control/latency` `{"provider", "fixed_us", "jitter_us"}` | from now on |
+//! | `POST /control/latency` `{"provider", "fixed_us", "jitter_us", "before_percent"}` | from now on |
 //! | `POST /control/connections` `{"provider", "do": "reset", "connection"?}` | to open connections |
 //! | `POST /control/listeners` `{"provider", "refuses": true}` | refuses new connections |
 //! | `POST /control/feed/faults` `[rule, …]`, `DELETE` | faults of feeds |

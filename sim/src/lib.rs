@@ -37,4 +37,4 @@ pub use sim::{Sim, StartError, Whereabouts};
 pub use upstream::faults::{FeedFault, FeedRule};
 pub use upstream::quakes::Emission;
 pub use upstream::{Asked, FeedError};
-pub use wire::{Disturbance, Latency};
+pub use wire::{Disturbance, EndedConnection, Latency};

@@ -5,7 +5,7 @@ mod start;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use crate::script::{Rule, Script};
 use crate::upstream::faults::FeedRule;
 use crate::upstream::quakes::Emission;
 use crate::upstream::{Asked, FeedError, QUAKES, QUAKES_SOCKET, Upstream};
-use crate::wire::{Disturbance, Latency, Listener, World};
+use crate::wire::{Disturbance, EndedConnection, Latency, Listener, World};
 
 /// How long `answered` lines wait for company.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
@@ -161,6 +161,12 @@ impl Sim {
     /// Does `what` to the open connections of a double. Returns how many heard it.
     pub fn disturb(&self, provider: ProviderKind, what: Disturbance) -> usize {
         self.inside.disturb(provider, what, None)
+    }
+
+    /// The connections to the doubles that have ended, in order.
+    pub fn ended(&self) -> Vec<EndedConnection> {
+        let ended = self.inside.world.ended.lock();
+        ended.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Refuses new connections to a double (the kernel does), or takes them again.

@@ -9,7 +9,7 @@ mod serve;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,9 @@ pub struct Latency {
     pub fixed_us: u64,
     /// Up to so much more, evenly spread, in microseconds.
     pub jitter_us: u64,
+    /// Of this time, so many percent pass before the push is decided and recorded: the way there.
+    /// What is cut off in it was never delivered.
+    pub before_percent: u8,
 }
 
 impl Latency {
@@ -63,17 +66,39 @@ impl Latency {
     pub fn fixed(time: Duration) -> Self {
         Self {
             fixed_us: u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
-            jitter_us: 0,
+            ..Self::default()
         }
     }
 
-    fn next(self) -> Duration {
+    /// The same time for every answer, half of it before the push is decided: a way there and a
+    /// way back.
+    pub fn there_and_back(time: Duration) -> Self {
+        Self {
+            before_percent: 50,
+            ..Self::fixed(time)
+        }
+    }
+
+    /// Until the decision, and until the answer.
+    fn next(self) -> (Duration, Duration) {
         let jitter_us = match self.jitter_us {
             0 => 0,
             most => rand::random_range(0..=most),
         };
-        Duration::from_micros(self.fixed_us.saturating_add(jitter_us))
+        let whole = Duration::from_micros(self.fixed_us.saturating_add(jitter_us));
+        (whole * u32::from(self.before_percent.min(100)) / 100, whole)
     }
+}
+
+/// A connection that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedConnection {
+    /// Its number in the ledger.
+    pub connection: u64,
+    /// When its end was seen, in microseconds since the Unix epoch.
+    pub at_us: i64,
+    /// Requests that it had received and not answered.
+    pub in_flight: u64,
 }
 
 /// What all listeners of a sim share.
@@ -85,6 +110,7 @@ pub(crate) struct World {
     pub(crate) stop: CancellationToken,
     pub(crate) n_connections: AtomicU64,
     pub(crate) n_requests: AtomicU64,
+    pub(crate) ended: Mutex<Vec<EndedConnection>>,
 }
 
 /// One port of one double.
@@ -93,7 +119,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) double: Double,
     pub(crate) latency: Arc<Delay>,
-    world: Arc<World>,
+    pub(crate) world: Arc<World>,
     first_streams: u32,
     max_streams: u32,
     refuses: watch::Sender<bool>,
@@ -107,12 +133,15 @@ pub(crate) struct Listener {
 pub(crate) struct Delay {
     fixed_us: AtomicU64,
     jitter_us: AtomicU64,
+    before_percent: AtomicU8,
 }
 
 impl Delay {
     pub(crate) fn set(&self, latency: Latency) {
         self.fixed_us.store(latency.fixed_us, Ordering::Relaxed);
         self.jitter_us.store(latency.jitter_us, Ordering::Relaxed);
+        self.before_percent
+            .store(latency.before_percent, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> Latency {
@@ -120,6 +149,7 @@ impl Delay {
         Latency {
             fixed_us,
             jitter_us: self.jitter_us.load(Ordering::Relaxed),
+            before_percent: self.before_percent.load(Ordering::Relaxed),
         }
     }
 }

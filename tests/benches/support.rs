@@ -66,7 +66,7 @@ pub fn be_double_if_asked() {
         config.ledger = LedgerMode::Counts;
         let latency = fanfare_sim::Latency {
             fixed_us: latency_us,
-            jitter_us: 0,
+            ..fanfare_sim::Latency::default()
         };
         if let Some(apns) = &mut config.apns {
             apns.latency = latency;
@@ -212,6 +212,7 @@ pub fn event(item: &str, topic: &str, urgency: Urgency) -> Event {
         expires_at: Timestamp::now() + 1.hours(),
         urgency,
         guarantee: Guarantee::AtLeastOnce,
+        retry: fanfare_nats::policy::Retry::DEFAULT,
         digest: None,
         traceparent: None,
         content: Content {

@@ -15,15 +15,19 @@
 
 pub mod api;
 pub mod audit;
+pub mod campaign;
 mod clock;
+pub mod crowd;
 pub mod eventually;
+pub mod fault;
 pub mod pipeline;
 pub mod process;
+pub mod proxy;
 pub mod workspace;
 
 pub use api::Api;
 pub use audit::{Audit, Registrations};
 pub use clock::now_us;
 pub use eventually::eventually;
-pub use pipeline::{Pipeline, Setup};
+pub use pipeline::{Apps, Pipeline, Setup};
 pub use process::Process;

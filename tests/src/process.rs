@@ -4,6 +4,7 @@ mod executable;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::eventually::eventually;
 
 /// A process that drains ends well before; its own grace is 25 s.
 const LIMIT: Duration = Duration::from_secs(40);
+
+/// Between two looks at a process that starts.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A running `fanfare` and what it printed. Dropping it kills it.
 pub struct Process {
@@ -34,7 +38,12 @@ pub struct Ended {
 
 /// The executable, free of what the person who runs the tests has configured, started in `folder`.
 pub fn launch(folder: &Path) -> Launch {
-    let mut launch = Launch::new(executable())
+    launch_of(executable(), folder)
+}
+
+/// As [`launch`], of another executable.
+pub fn launch_of(executable: &Path, folder: &Path) -> Launch {
+    let mut launch = Launch::new(executable)
         .folder(folder)
         .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("FANFARE__API__LISTEN", "127.0.0.1:0")
@@ -151,6 +160,30 @@ impl Process {
         .await;
     }
 
+    /// Waits until it says that it is ready (`true`) or has ended (`false`).
+    pub async fn ready_or_ended(&self) -> bool {
+        let client = crate::api::client();
+        let mut admin = None;
+        loop {
+            if self.child.status().is_some() {
+                return false;
+            }
+            admin = admin.or_else(|| self.logged("starting", "admin"));
+            if let Some(admin) = &admin {
+                let answer = client.get(format!("http://{admin}/readyz")).send().await;
+                if answer.is_ok_and(|it| it.status().is_success()) {
+                    return true;
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until it has ended, however.
+    pub fn exited(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
+        self.child.ended()
+    }
+
     /// Its metrics, as text.
     ///
     /// # Panics
@@ -166,16 +199,7 @@ impl Process {
 
     /// The value of a metric without labels, or the sum over all its labels.
     pub async fn metric(&self, name: &str) -> f64 {
-        let is_it = |line: &&str| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with([' ', '{']))
-        };
-        let text = self.metrics().await;
-        let values = text
-            .lines()
-            .filter(is_it)
-            .filter_map(|it| it.rsplit(' ').next());
-        values.filter_map(|it| it.parse::<f64>().ok()).sum()
+        sum(&self.metrics().await, name)
     }
 
     #[track_caller]
@@ -193,6 +217,21 @@ impl Process {
         if let Err(error) = self.child.signal(signal) {
             panic!("{}: {error}: {:#?}", self.name, self.lines());
         }
+    }
+
+    /// Sends a signal; `false` if it has ended already.
+    pub fn try_signal(&self, signal: Signal) -> bool {
+        self.child.signal(signal).is_ok()
+    }
+
+    /// As [`Process::metric`]; `None` if it does not answer at once.
+    pub async fn try_metric(&self, name: &str) -> Option<f64> {
+        let admin = self.logged("starting", "admin")?;
+        let request = crate::api::client()
+            .get(format!("http://{admin}/metrics"))
+            .timeout(Duration::from_secs(2));
+        let text = request.send().await.ok()?.text().await.ok()?;
+        Some(sum(&text, name))
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
@@ -239,4 +278,17 @@ impl Process {
         let unannounced: Vec<_> = warnings.iter().filter(is_new).collect();
         assert!(unannounced.is_empty(), "{name}: {unannounced:#?}");
     }
+}
+
+/// A metric over all its labels.
+fn sum(text: &str, name: &str) -> f64 {
+    let is_it = |line: &&str| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with([' ', '{']))
+    };
+    let values = text
+        .lines()
+        .filter(is_it)
+        .filter_map(|it| it.rsplit(' ').next());
+    values.filter_map(|it| it.parse::<f64>().ok()).sum()
 }

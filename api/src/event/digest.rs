@@ -1,34 +1,46 @@
 //! What an app posted, as a hash: two requests with the same digest mean the same event.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use fanfare_nats::Topic;
-use fanfare_nats::event::{Content, Guarantee, Urgency};
+use fanfare_nats::event::Content;
+use fanfare_nats::policy::Wish;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 /// Changes when the canonical form does: a digest of another form never compares equal by chance.
 const FORM: &str = "1";
 
-/// The hash of what was asked for. Derived times and chance are not part of it; the order of topics
-/// and of keys does not matter.
-pub(crate) fn digest(
-    topics: &[Topic],
-    content: &Content,
-    urgency: Urgency,
-    guarantee: Guarantee,
-    expires_in_s: Option<u64>,
-) -> String {
+/// The hash of what was asked for. Derived times, chance, and what the configuration adds are not
+/// part of it: an operator who edits a policy makes no retry a conflict. The order of topics and of
+/// keys does not matter.
+pub(crate) fn digest(topics: &[Topic], content: &Content, wish: &Wish) -> String {
     let mut topics: Vec<&str> = topics.iter().map(Topic::as_str).collect();
     topics.sort_unstable();
-    let asked = json!({
+    // What is not said counts as these words, whatever a topic section makes of it.
+    let mut asked = json!({
         "topics": topics,
         "content": content,
-        "urgency": urgency.as_str(),
-        "guarantee": guarantee.as_str(),
-        "expires_in_s": expires_in_s,
+        "urgency": wish.urgency.unwrap_or_default().as_str(),
+        "guarantee": wish.guarantee.unwrap_or_default().as_str(),
+        "expires_in_s": wish.expires_in.map(|it| it.as_secs()),
     });
+    // A key of its own only where it was asked for: older digests had none.
+    if let (Some(retry), Some(asked)) = (&wish.retry, asked.as_object_mut()) {
+        let retries = json!({
+            "attempts": retry.attempts(),
+            "first_ms": milliseconds(retry.first()),
+            "longest_ms": milliseconds(retry.longest()),
+        });
+        asked.insert("retries".to_owned(), retries);
+    }
     let hash = Sha256::digest(canonical(asked).to_string());
     format!("{FORM}:{:x}", Bytes::copy_from_slice(&hash))
+}
+
+fn milliseconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The same value with the keys of every object in order, whatever order the JSON library keeps.
@@ -52,8 +64,11 @@ mod tests {
     fn of(topics: &[&str], content: Value, expires_in_s: Option<u64>) -> String {
         let topics: Vec<Topic> = topics.iter().map(|it| Topic::parse(it).unwrap()).collect();
         let content: Content = serde_json::from_value(content).unwrap();
-        let (urgency, guarantee) = (Urgency::default(), Guarantee::default());
-        digest(&topics, &content, urgency, guarantee, expires_in_s)
+        let wish = Wish {
+            expires_in: expires_in_s.map(Duration::from_secs),
+            ..Wish::default()
+        };
+        digest(&topics, &content, &wish)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fanfare_nats::event::{Content, Event, Guarantee, MAX_EXPIRES_IN, SourceName, Urgency};
+use fanfare_nats::policy::{MAX_ATTEMPTS, Policy, Retry, RetryError, TopicPolicies, Wish};
 use fanfare_nats::{DeviceId, Level, Topic};
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
@@ -13,8 +14,6 @@ use crate::event::digest::digest;
 use crate::fields::{Fields, Flaw, Flaws, Read};
 use crate::text;
 
-/// How long an event is worth telling if its poster says nothing (design section 3).
-const EXPIRES_IN: Duration = Duration::from_hours(6);
 const MAX_ID: usize = 200;
 const MAX_TOPICS: usize = 32;
 const MAX_USER: usize = 128;
@@ -29,28 +28,26 @@ const MAX_DATA_BYTES: usize = 4096;
 pub(crate) struct Posted {
     pub(crate) id: Option<String>,
     topics: Vec<Topic>,
-    urgency: Urgency,
-    guarantee: Guarantee,
-    expires_in_s: Option<u64>,
+    wish: Wish,
     content: Content,
 }
 
 impl Posted {
-    /// The event under this id.
+    /// The event under this id, delivered as its poster says, then as its topics are.
     pub(crate) fn into_event(
         self,
         id: String,
         traceparent: Option<String>,
+        topics: &TopicPolicies,
         now: Timestamp,
     ) -> Event {
-        let digest = digest(
-            &self.topics,
-            &self.content,
-            self.urgency,
-            self.guarantee,
-            self.expires_in_s,
-        );
-        let expires_in = self.expires_in_s.map_or(EXPIRES_IN, Duration::from_secs);
+        let digest = digest(&self.topics, &self.content, &self.wish);
+        let Policy {
+            retry,
+            expires_in,
+            guarantee,
+            urgency,
+        } = topics.decide(self.wish, &self.topics);
         let expires_at = SignedDuration::try_from(expires_in)
             .ok()
             .and_then(|it| now.checked_add(it).ok());
@@ -62,8 +59,9 @@ impl Posted {
             kind: POSTED.to_owned(),
             occurred_at: Some(now),
             expires_at: expires_at.unwrap_or(now),
-            urgency: self.urgency,
-            guarantee: self.guarantee,
+            urgency,
+            guarantee,
+            retry,
             digest: Some(digest),
             traceparent,
             content: self.content,
@@ -95,23 +93,57 @@ fn read_fields(body: Value, key: Option<String>, flaws: &mut Flaws) -> Option<Po
         )
     });
     let guarantee = fields.optional("guarantee", flaws, |it| {
-        // At most once needs an intent that is recorded before the request; the notifier has none.
-        let words = [Guarantee::AtLeastOnce];
+        let words = [Guarantee::AtLeastOnce, Guarantee::AtMostOnce];
         text::word(it, &words.map(|it| (it.as_str(), it)))
     });
     let expires_in_s = fields.optional("expires_in", flaws, |it| {
         text::seconds(it, MAX_EXPIRES_IN.as_secs())
     });
+    let retry = fields.take("retries").and_then(|it| retries(it, flaws));
     let content = content(&mut fields, flaws);
     fields.finish(flaws);
     Some(Posted {
         id: id.or(key),
         topics,
-        urgency: urgency.unwrap_or_default(),
-        guarantee: guarantee.unwrap_or_default(),
-        expires_in_s,
+        wish: Wish {
+            retry,
+            expires_in: expires_in_s.map(Duration::from_secs),
+            guarantee,
+            urgency,
+        },
         content,
     })
+}
+
+/// `{"attempts": 5, "first": "2s", "longest": "15m"}`; what is left out has its default.
+fn retries(value: Value, flaws: &mut Flaws) -> Option<Retry> {
+    const AT: &str = "/retries";
+    let mut fields = Fields::open(value, AT, flaws)?;
+    let n_flaws = flaws.len();
+    let attempts = fields.optional("attempts", flaws, |it| {
+        let number = it.as_u64().and_then(|it| u32::try_from(it).ok());
+        let number = number.filter(|it| (1..=MAX_ATTEMPTS).contains(it));
+        number.ok_or_else(|| format!("must be a whole number, 1 to {MAX_ATTEMPTS}").into())
+    });
+    let mut wait = |key: &str, usual: Duration, flaws: &mut Flaws| {
+        let wait = fields.optional(key, flaws, |it| text::seconds(it, MAX_EXPIRES_IN.as_secs()));
+        wait.map_or(usual, Duration::from_secs)
+    };
+    let first = wait("first", Retry::DEFAULT.first(), flaws);
+    let longest = wait("longest", Retry::DEFAULT.longest(), flaws);
+    fields.finish(flaws);
+    if flaws.len() > n_flaws {
+        return None;
+    }
+    let retry = Retry::new(attempts, first, longest).map_err(|error| {
+        let key = match error {
+            RetryError::Attempts => "attempts",
+            RetryError::First => "first",
+            RetryError::Longest => "longest",
+        };
+        flaws.add(format!("{AT}/{key}"), error.to_string());
+    });
+    retry.ok()
 }
 
 /// Whom it concerns: topics, or one device, or all devices of one user.

@@ -26,6 +26,9 @@ impl Check {
         for note in config.notes() {
             println!("note: {note}");
         }
+        for (who, says) in config.fetcher.deliveries() {
+            println!("delivery: {who}: {says}");
+        }
         println!("{}: no problems", file.display());
         Ok(())
     }

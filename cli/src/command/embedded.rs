@@ -1,24 +1,22 @@
 //! The nats-server that `up` starts when nobody names one.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use fanfare_nats::permissions::{Role, Scope};
 use fanfare_nats_server::server::StoreError;
 use fanfare_nats_server::{
     Download, Environment, Obtained, Options, Server, StartError, Step, Store, obtain,
 };
-use rand::Rng;
 
 use crate::exit::Failure;
+use crate::users::{self, Users};
 
-/// The user of the child; its password is made at the first start and kept beside the data.
-const USER: &str = "fanfare";
-const PASSWORD_FILE: &str = "password";
 /// Where the running child is; whoever runs it holds a lock on this file.
 const URL_FILE: &str = "url";
 
@@ -45,8 +43,7 @@ pub(crate) struct EmbeddedFlags {
 /// A running child and how to get in.
 pub(crate) struct Embedded {
     pub(crate) server: Server,
-    pub(crate) user: (String, String),
-    pub(crate) password_file: PathBuf,
+    pub(crate) users: Users,
     pub(crate) obtained: Obtained,
     /// Tells other commands that the child runs, as long as it is open.
     _url_file: Option<File>,
@@ -56,20 +53,20 @@ pub(crate) struct Embedded {
 pub(crate) async fn start(
     flags: &EmbeddedFlags,
     environment: &Environment,
+    scope: &Scope,
 ) -> Result<Embedded, Failure> {
     let tell = |step: &Step| eprintln!("fanfare: {step}");
     let download = permission(flags);
     // Before a download: what cannot be kept anywhere need not be fetched.
     let folder = folder(flags, environment)?;
     let obtained = obtain(flags.nats_server.as_deref(), environment, download, &tell).await?;
-    let password = match &folder {
-        Some(folder) => kept_password(folder)?,
-        None => new_password(),
+    let users = match &folder {
+        Some(folder) => Users::kept(folder)?,
+        None => Users::made(),
     };
-    let user = (USER.to_owned(), password);
     let options = Options {
         port: flags.nats_port,
-        credentials: Some(user.clone()),
+        extra: users.configuration(scope),
         ..match &folder {
             Some(folder) => Options {
                 store: Store::Folder(folder.clone()),
@@ -80,9 +77,8 @@ pub(crate) async fn start(
     };
     let started = Server::start(&obtained.path, options).await;
     let server = started.map_err(refused)?;
-    let password_file = server.store_dir().join(PASSWORD_FILE);
     if folder.is_none() {
-        write_secret(&password_file, &user.1)?;
+        users.write(server.store_dir())?;
     }
     for advice in server.advice() {
         eprintln!("fanfare: {advice}");
@@ -90,20 +86,24 @@ pub(crate) async fn start(
     let url_file = folder.map(|it| write_url(&it.join(URL_FILE), &server.url()));
     Ok(Embedded {
         server,
-        user,
-        password_file,
+        users,
         obtained,
         _url_file: url_file.transpose()?,
     })
 }
 
-/// The child of a `fanfare up` that runs now, in the usual folder: its URL, and how to get in.
-pub(crate) fn running(environment: &Environment) -> Option<(String, (String, String))> {
+/// The child of a `fanfare up` that runs now, in the usual folder: its URL, and how a command gets
+/// in that calls its connection so.
+pub(crate) fn running(
+    environment: &Environment,
+    connection: &str,
+) -> Option<(String, (String, String))> {
+    let role = users::of_connection(connection);
     let mut folders = usual_folders(environment).into_iter().flatten();
-    folders.find_map(|it| is_ours(&it).then(|| running_in(&it)).flatten())
+    folders.find_map(|it| is_ours(&it).then(|| running_in(&it, role)).flatten())
 }
 
-fn running_in(folder: &Path) -> Option<(String, (String, String))> {
+fn running_in(folder: &Path, role: Role) -> Option<(String, (String, String))> {
     let mut file = File::open(folder.join(URL_FILE)).ok()?;
     // Nobody holds the lock: the file was left by one that was killed.
     let Err(TryLockError::WouldBlock) = file.try_lock_shared() else {
@@ -111,9 +111,7 @@ fn running_in(folder: &Path) -> Option<(String, (String, String))> {
     };
     let mut url = String::new();
     file.read_to_string(&mut url).ok()?;
-    let password = fs::read_to_string(folder.join(PASSWORD_FILE)).ok()?;
-    let user = (USER.to_owned(), password.trim().to_owned());
-    Some((url.trim().to_owned(), user))
+    Some((url.trim().to_owned(), users::user(folder, role)?))
 }
 
 fn write_url(path: &Path, url: &str) -> Result<File, Failure> {
@@ -128,9 +126,9 @@ fn write_url(path: &Path, url: &str) -> Result<File, Failure> {
 
 fn refused(error: StartError) -> Failure {
     let joined = match &error {
-        StartError::Store(StoreError::Taken { folder, .. }) => running_in(folder).map(|it| {
+        StartError::Store(StoreError::Taken { folder, .. }) => running_in(folder, Role::Notifier).map(|it| {
             let (url, (user, _)) = it;
-            let password = quoted(&folder.join(PASSWORD_FILE));
+            let password = quoted(&users::password_file(folder, Role::Notifier));
             format!(
                 "to run more roles on that one: fanfare up notifier --server {url} --user {user} \
                  --password \"$(cat {password})\""
@@ -224,33 +222,4 @@ fn is_ours(folder: &Path) -> bool {
             .is_ok_and(|it| it.is_dir() && it.uid() == own && it.mode() & 0o022 == 0)
     };
     is_own(folder) && folder.parent().is_some_and(is_own)
-}
-
-/// The password of an earlier start, so that a `nats` context stays good.
-fn kept_password(folder: &Path) -> Result<String, Failure> {
-    let file = folder.join(PASSWORD_FILE);
-    match fs::read_to_string(&file) {
-        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        Ok(_) | Err(_) => {
-            let password = new_password();
-            write_secret(&file, &password)?;
-            Ok(password)
-        }
-    }
-}
-
-fn new_password() -> String {
-    format!("{:032x}", rand::rng().random::<u128>())
-}
-
-fn write_secret(file: &Path, text: &str) -> Result<(), Failure> {
-    let mut options = OpenOptions::new();
-    let open = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(file);
-    let written = open.and_then(|mut open| writeln!(open, "{text}"));
-    Ok(written.with_context(|| format!("cannot write {}", file.display()))?)
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use fanfare_nats::event::{Content, Guarantee, SourceName};
+use fanfare_nats::event::{Content, SourceName};
+use fanfare_nats::policy::{Policy, TopicPolicies, Wish};
 use fanfare_nats::{DeviceId, Event, Level, Topic, Urgency};
 use fanfare_nats_server::Environment;
 use rand::Rng;
@@ -92,7 +93,7 @@ impl Push {
         let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
         // Before a context that was merely selected: whoever tries fanfare out here means this.
         let own = (!is_given)
-            .then(|| embedded::running(environment))
+            .then(|| embedded::running(environment, "push"))
             .flatten();
         let selected = match own {
             Some(_) => Selected::IsIgnored,
@@ -110,7 +111,7 @@ impl Push {
             Err(Failure::Failed(error)) => Err(Failure::Failed(error.context(servers))),
             other => other,
         }?;
-        let event = self.event(topic.clone());
+        let event = self.event(topic.clone(), &config.fetcher.topic_policies());
         broker
             .publish(&event, false)
             .await
@@ -120,21 +121,31 @@ impl Push {
         Ok(())
     }
 
-    fn event(self, topic: Topic) -> Event {
+    /// As its topic is delivered, but for the expiry.
+    fn event(self, topic: Topic, policies: &TopicPolicies) -> Event {
+        let own = Wish {
+            urgency: self.bulk.then_some(Urgency::Bulk),
+            expires_in: Some(EXPIRES_IN),
+            ..Wish::default()
+        };
+        let topics = vec![topic];
+        let Policy {
+            retry,
+            expires_in,
+            guarantee,
+            urgency,
+        } = policies.decide(own, &topics);
         Event {
             source: SourceName::api(),
             item: format!("push-{:016x}", rand::rng().random::<u64>()),
             level: Level::First,
-            topics: vec![topic],
+            topics,
             kind: "fanfare.push".to_owned(),
             occurred_at: None,
-            expires_at: crate::clock::now() + EXPIRES_IN,
-            urgency: if self.bulk {
-                Urgency::Bulk
-            } else {
-                Urgency::Urgent
-            },
-            guarantee: Guarantee::AtLeastOnce,
+            expires_at: crate::clock::now() + expires_in,
+            urgency,
+            guarantee,
+            retry,
             digest: None,
             traceparent: None,
             content: Content {

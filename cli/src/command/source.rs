@@ -51,10 +51,7 @@ async fn trial(config: &Config, name: &str, from: Option<PathBuf>) -> Result<Tri
         Some(file) => {
             let bytes =
                 std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let source = config.fetcher.source.iter().find(|it| it.name == name);
-            source
-                .ok_or_else(|| TrialError::Unknown(name.to_owned()))
-                .and_then(|source| trial_of_bytes(source, &bytes, now))
+            trial_of_bytes(&config.fetcher, name, &bytes, now)
         }
     };
     tried.map_err(|error| match error {

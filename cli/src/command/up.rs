@@ -1,7 +1,7 @@
 //! `fanfare up [roles]`: runs roles in this process until a signal.
 
 use clap::Args;
-use fanfare_nats::ConnectOptions;
+use fanfare_nats::permissions::Role as User;
 use fanfare_nats_server::Environment;
 use fanfare_nats_server::server::Server;
 
@@ -11,6 +11,7 @@ use crate::config::Manage;
 use crate::connect::{self, NatsFlags, Selected, UserFlags};
 use crate::exit::Failure;
 use crate::roles::{Composition, Process, Role};
+use crate::users;
 
 #[derive(Args)]
 pub(crate) struct Up {
@@ -46,10 +47,11 @@ impl Up {
         let child = if is_given {
             None
         } else {
-            Some(embedded::start(&self.embedded, environment).await?)
+            let scope = users::scope(&config, &options)?;
+            Some(embedded::start(&self.embedded, environment, &scope).await?)
         };
         if let Some(child) = &child {
-            point_at(&mut options, child);
+            options.servers = vec![child.server.url()];
             introduce(child);
         }
         let usual = if is_given {
@@ -70,6 +72,7 @@ impl Up {
             options,
             manage,
             process,
+            users: child.as_ref().map(|it| it.users.clone()),
         };
         let broken = broken(child.as_ref().map(|it| &it.server));
         let ended = composition.run(broken).await;
@@ -95,16 +98,13 @@ fn broken(server: Option<&Server>) -> impl Future<Output = anyhow::Error> + use<
     }
 }
 
-fn point_at(options: &mut ConnectOptions, child: &Embedded) {
-    options.servers = vec![child.server.url()];
-    options.user = Some(child.user.clone());
-}
-
 /// What a person needs to look into the child.
 fn introduce(child: &Embedded) {
     let (url, folder) = (child.server.url(), child.server.store_dir().display());
     let (binary, version) = (child.obtained.path.display(), child.obtained.version);
-    let (user, file) = (&child.user.0, embedded::quoted(&child.password_file));
+    let ops = User::Ops;
+    let file = users::password_file(child.server.store_dir(), ops);
+    let (user, file) = (ops.name(), embedded::quoted(&file));
     println!(
         "nats-server {version} ({binary}), process {}",
         child.server.pid()
@@ -114,6 +114,7 @@ fn introduce(child: &Embedded) {
     println!("  data folder  {folder}");
     println!(
         "  to look in   nats context save fanfare --server {url} --user {user} \
-         --password \"$(cat {file})\""
+         --password \"$(cat {file})\" --inbox-prefix {}",
+        ops.inbox_prefix()
     );
 }

@@ -10,6 +10,9 @@ use serde::Deserialize;
 /// The names of the tables.
 pub(super) const TABLES: [&str; 4] = ["nats", "admin", "log", "process"];
 
+/// Shorter, live work would be sent twice; longer, the work of the dead would lie about.
+const ACK_WAIT_MS: std::ops::RangeInclusive<u64> = 1000..=300_000;
+
 /// What the executable reads for itself.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -49,6 +52,8 @@ pub(crate) struct NatsConfig {
     pub(crate) replicas: Option<usize>,
     /// Who creates streams, buckets and consumers.
     pub(crate) manage: Option<Manage>,
+    /// How long a message may stay with a worker that says nothing, where durables are created.
+    pub(crate) ack_wait_ms: Option<u64>,
 }
 
 impl std::fmt::Debug for NatsConfig {
@@ -115,6 +120,13 @@ impl OwnConfig {
         }
         if nats.replicas.is_some_and(|it| !matches!(it, 1 | 3 | 5)) {
             problem("nats.replicas", "write 1, 3 or 5".into());
+        }
+        if nats
+            .ack_wait_ms
+            .is_some_and(|it| !ACK_WAIT_MS.contains(&it))
+        {
+            let (least, most) = (ACK_WAIT_MS.start(), ACK_WAIT_MS.end());
+            problem("nats.ack_wait_ms", format!("must be {least} to {most}"));
         }
         let twice = [
             (

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fanfare_nats::connect::ConnectError;
-use fanfare_nats::stream::{Topology, TopologyError};
+use fanfare_nats::stream::{Topology, TopologyError, Weight};
 use fanfare_nats::{Broker, ConnectOptions, Readiness};
 
 use super::{Process, Shared};
-use crate::config::Manage;
+use crate::config::{Config, Manage};
 use crate::exit::Failure;
 
 /// Pause between tries to reach a broker that does not answer.
@@ -55,6 +55,25 @@ fn refused(error: ConnectError) -> Failure {
     }
 }
 
+/// What has to be stored for this configuration.
+pub(crate) fn topology(config: &Config, replicas: usize) -> Result<Topology, Failure> {
+    let lanes = fanfare_notifier::lanes(&config.notifier);
+    let lanes = lanes.context("an app has a wrong name")?;
+    let mut topology = Topology::new(replicas, lanes);
+    if let Some(ack_wait_ms) = config.own.nats.ack_wait_ms {
+        topology.ack_wait = Duration::from_millis(ack_wait_ms);
+    }
+    let fresh_for = config.fetcher.source.iter().map(|it| it.fresh_for.0);
+    topology.fresh_for = fresh_for.max().unwrap_or(topology.fresh_for);
+    topology.epoch = epoch();
+    Ok(topology)
+}
+
+/// A number that grows from each making of a durable to the next.
+fn epoch() -> u64 {
+    u64::try_from(crate::clock::now().as_second()).unwrap_or(1)
+}
+
 /// Creates what is missing, or says what is.
 pub(super) async fn settle(
     broker: &Broker,
@@ -64,7 +83,12 @@ pub(super) async fn settle(
     let settled = match manage {
         Manage::Auto => broker.ensure(topology).await,
         Manage::Verify => match broker.verify(topology).await {
-            differences if differences.is_empty() => Ok(()),
+            differences if differences.iter().all(|it| it.weight == Weight::Doubtful) => {
+                for difference in differences {
+                    tracing::warn!("{difference}");
+                }
+                Ok(())
+            }
             differences => Err(TopologyError::Differences(differences)),
         },
     };
@@ -72,7 +96,7 @@ pub(super) async fn settle(
         Manage::Auto => "the streams on this server cannot keep fanfare's promise",
         Manage::Verify => {
             "the streams on this server are not what fanfare needs; \
-             to have what is missing created: --manage auto"
+             all of it: fanfare admin verify; to have what is missing created: --manage auto"
         }
     };
     Ok(settled.context(hint)?)

@@ -39,8 +39,9 @@ impl Process {
         let mut options = options.clone();
         options.name = format!("fanfare-{role}/{}/{}", self.host, self.node);
         options.node.clone_from(&self.node);
+        options.host.clone_from(&self.host);
         if options.inbox_prefix.is_empty() {
-            options.inbox_prefix = format!("_INBOX_{role}");
+            options.inbox_prefix = crate::users::inbox_prefix(&options, role);
         }
         options
     }

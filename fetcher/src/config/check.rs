@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fanfare_nats::Problem;
-use fanfare_nats::event::{Guarantee, MAX_EXPIRES_IN, RESERVED_SOURCES, SourceName};
+use fanfare_nats::event::{RESERVED_SOURCES, SourceName};
 use url::Url;
 
-use super::{Config, HttpConfig, InputConfig, Period, SocketConfig, SourceConfig};
+use super::{Config, HttpConfig, InputConfig, Period, SocketConfig, SourceConfig, policy};
 use crate::decide::MAX_FRESH_FOR;
 use crate::mapping::Mapping;
 use crate::source::is_this_machine;
@@ -18,7 +18,7 @@ const MIN_EVERY_HERE: Duration = Duration::from_millis(20);
 
 /// All problems of a configuration.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems = policy::topic_problems(&config.topic);
     let mut names = HashSet::new();
     for (s, source) in config.source.iter().enumerate() {
         let mut found = source_problems(source);
@@ -98,16 +98,6 @@ fn source_problems(source: &SourceConfig) -> Vec<Problem> {
             format!("must be more than 0s and at most {most}: EVENTS remembers 7 days"),
         );
     }
-    if source.delivery == Guarantee::AtMostOnce {
-        // It needs an intent that is recorded before the request; the notifier has none.
-        add("delivery", "only `at_least_once` is offered".to_owned());
-    }
-    if source.expires_in.0.is_zero() || source.expires_in.0 > MAX_EXPIRES_IN {
-        add(
-            "expires_in",
-            "must be more than 0s and at most 24h".to_owned(),
-        );
-    }
     if source.limits.items == 0 || source.limits.in_flight == 0 {
         add("limits", "must be 1 or more".to_owned());
     }
@@ -117,6 +107,7 @@ fn source_problems(source: &SourceConfig) -> Vec<Problem> {
             "needs one or more `[[source.input]]` tables".to_owned(),
         );
     }
+    problems.extend(policy::problems(source.expires_in, source.retries));
     for (n, input) in source.input.iter().enumerate() {
         let found = match input {
             InputConfig::Http(it) => http_problems(it),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::input::InputConfig;
 use super::period::Period;
+use super::policy::RetriesConfig;
 
 /// An upstream: where its items are and what they mean. Texts with `{{ … }}` are templates.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,9 +19,9 @@ pub struct SourceConfig {
     /// Items older than this are not news.
     #[serde(default = "default_fresh_for")]
     pub fresh_for: Period,
-    /// How long after its publication an event may still be sent; at most 24 hours.
-    #[serde(default = "default_expires_in")]
-    pub expires_in: Period,
+    /// How long after its publication an event may still be sent; at most 24 hours. Default 6
+    /// hours.
+    pub expires_in: Option<Period>,
     /// How often one item may become an event.
     #[serde(default)]
     pub level: LevelConfig,
@@ -59,8 +60,9 @@ pub struct SourceConfig {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// What may happen when a process dies in the middle of a send.
-    #[serde(default)]
-    pub delivery: Delivery,
+    pub delivery: Option<Delivery>,
+    /// How often, and after which waits, a device gets another attempt.
+    pub retries: Option<RetriesConfig>,
     /// What bounds this source.
     #[serde(default)]
     pub limits: Limits,
@@ -68,7 +70,7 @@ pub struct SourceConfig {
     pub input: Vec<InputConfig>,
 }
 
-/// `delivery = "at_least_once"`; the other word is known and refused.
+/// `delivery = "at_least_once"` or `"at_most_once"`.
 pub type Delivery = Guarantee;
 
 /// `level = "first"`, `{ levels = […], of = "…" }` or `{ fields = […] }`.
@@ -142,10 +144,6 @@ impl Default for Limits {
 
 const fn default_fresh_for() -> Period {
     Period::hours(24)
-}
-
-const fn default_expires_in() -> Period {
-    Period::hours(6)
 }
 
 const fn default_at_most() -> usize {

@@ -203,13 +203,14 @@ impl Mapping {
         }
     }
 
-    fn urgency(&self, context: &Value) -> Result<Urgency, Refusal> {
+    fn urgency(&self, context: &Value) -> Result<Option<Urgency>, Refusal> {
         match self
             .field("priority", self.texts.priority.as_ref(), context)?
             .as_deref()
         {
-            None | Some("urgent") => Ok(Urgency::Urgent),
-            Some("bulk") => Ok(Urgency::Bulk),
+            None => Ok(None),
+            Some("urgent") => Ok(Some(Urgency::Urgent)),
+            Some("bulk") => Ok(Some(Urgency::Bulk)),
             Some(_) => Err((
                 Reason::Field,
                 "priority: is neither `urgent` nor `bulk`".to_owned(),

@@ -18,7 +18,7 @@ pub struct Observation {
     /// Whom it concerns; at least one.
     pub topics: Vec<Topic>,
     /// Which lane it takes.
-    pub urgency: Urgency,
+    pub urgency: Option<Urgency>,
     /// What is shown.
     pub content: Content,
 }

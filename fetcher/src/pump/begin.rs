@@ -53,6 +53,7 @@ impl Pump {
         };
         let intake = Intake::new(
             &self.source,
+            Arc::clone(&self.topics),
             mapping.policy(),
             baseline,
             self.broker.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare_nats::{Broker, Event};
+use fanfare_nats::{Broker, Event, fail};
 use tokio_util::sync::CancellationToken;
 
 use super::PumpError;
@@ -158,6 +158,7 @@ impl Listener {
         self.metrics.succeeded(clock::now());
         if let Some(cursor) = source.settle(Settled::Stored { ttl, is_lasting }) {
             let key = cursor::key(&self.name, self.input);
+            fail::point("fetch.before-cursor");
             let stored = tokio::select! {
                 stored = self.broker.control_put(&key, Bytes::from(cursor.encode())) => stored,
                 () = self.grace_over() => return Go::Stop,

@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 /// A device on the walk, and where it stood when it was looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
     /// Which device.
     pub device: DeviceHash,

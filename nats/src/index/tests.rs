@@ -111,6 +111,7 @@ fn event(topics: &[Topic], data: serde_json::Value) -> Event {
         expires_at: Timestamp::UNIX_EPOCH,
         urgency: Urgency::Urgent,
         guarantee: Guarantee::AtLeastOnce,
+        retry: crate::policy::Retry::DEFAULT,
         digest: None,
         traceparent: None,
         content: Content {

@@ -1,10 +1,13 @@
 //! What exists, compared with the least that the promise needs.
 
-use std::time::Duration;
+mod bucket;
+mod consumer;
+mod stream;
 
-use async_nats::jetstream::consumer::{self, AckPolicy};
+pub(super) use self::stream::LeastAge;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::Config;
+use serde_json::Value;
 
 use super::Topology;
 use crate::connect::Broker;
@@ -22,6 +25,30 @@ pub struct Difference {
     pub needed: String,
     /// What would go wrong.
     pub why: &'static str,
+    /// Whether the promise breaks.
+    pub weight: Weight,
+    /// What can be done.
+    pub remedy: Remedy,
+}
+
+/// What a difference means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The promise would not hold: nothing starts.
+    Breaks,
+    /// It holds, but not through everything; an operator should know.
+    Doubtful,
+}
+
+/// What can be done about a difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Make it: nothing is there.
+    Create,
+    /// Set these values of the configuration, also while everything runs; `null` removes one.
+    Set(Vec<(&'static str, Value)>),
+    /// It cannot be changed without losing what it holds; what an operator can do instead.
+    ByHand(&'static str),
 }
 
 impl std::fmt::Display for Difference {
@@ -32,6 +59,8 @@ impl std::fmt::Display for Difference {
             found,
             needed,
             why,
+            weight: _,
+            remedy: _,
         } = self;
         write!(
             f,
@@ -42,51 +71,76 @@ impl std::fmt::Display for Difference {
 
 impl Broker {
     /// Compares what exists with the least that the promise needs. More than that is the
-    /// operator's business: placement, replicas, sizes.
+    /// operator's business: placement, more replicas, sizes.
     pub async fn verify(&self, topology: &Topology) -> Vec<Difference> {
         let mut differences = Vec::new();
+        let mut found = Vec::new();
+        let may_ask = |name: &str| topology.may_ask(&self.names, &format!("STREAM.INFO.{name}"));
         for wanted in topology.streams(&self.names) {
-            match self.context.get_stream(&wanted.name).await {
-                Ok(found) => {
-                    differences.extend(compare_stream(&wanted, &found.cached_info().config));
+            if !may_ask(&wanted.name) {
+                continue;
+            }
+            match self.reads.get_stream(&wanted.name).await {
+                Ok(stream) => {
+                    let config = stream.cached_info().config.clone();
+                    let age = topology.least_age(&self.names, &wanted.name);
+                    differences.extend(stream::compare(&wanted, &config, age));
+                    found.push(config);
                 }
                 Err(error) => differences.push(missing(&wanted.name, &error.kind())),
             }
         }
+        let named = |name: String| found.iter().find(|it| it.name == name);
+        let (tasks, receipts) = (named(self.names.tasks()), named(self.names.receipts()));
+        if let (Some(tasks), Some(receipts)) = (tasks, receipts) {
+            differences.extend(stream::compare_ages(tasks, receipts));
+        }
         for wanted in topology.buckets(&self.names) {
             let name = format!("KV_{}", wanted.bucket);
-            match self.context.get_stream(&name).await {
-                Ok(found) => differences.extend(compare_bucket(&name, &found.cached_info().config)),
+            if !may_ask(&name) {
+                continue;
+            }
+            match self.reads.get_stream(&name).await {
+                Ok(stream) => {
+                    let config = &stream.cached_info().config;
+                    differences.extend(bucket::compare(&name, topology.replicas, config));
+                }
                 Err(error) => differences.push(missing(&name, &error.kind())),
             }
         }
         for (stream, wanted) in topology.consumers(&self.names) {
-            differences.extend(self.verify_consumer(&stream, &wanted).await);
+            differences.extend(self.verify_consumer(topology, &stream, &wanted).await);
         }
         differences
     }
 
     async fn verify_consumer(
         &self,
+        topology: &Topology,
         stream: &str,
-        wanted: &consumer::pull::Config,
+        wanted: &async_nats::jetstream::consumer::pull::Config,
     ) -> Vec<Difference> {
         let durable = wanted.durable_name.clone().unwrap_or_default();
         let name = format!("{stream}/{durable}");
-        let found = match self.context.get_stream_no_info(stream).await {
+        if !topology.may_ask(&self.names, &format!("CONSUMER.INFO.{stream}.{durable}")) {
+            return Vec::new();
+        }
+        let found = match self.reads.get_stream_no_info(stream).await {
             Ok(handle) => handle.consumer_info(&durable).await.ok(),
             Err(_) => None,
         };
-        let Some(found) = found else {
-            return vec![Difference {
+        match found {
+            Some(found) => consumer::compare(&name, wanted, &found.config),
+            None => vec![Difference {
                 name,
                 property: "existence",
                 found: "missing".to_owned(),
                 needed: "a durable pull consumer".to_owned(),
                 why: "nobody could take its messages",
-            }];
-        };
-        compare_consumer(&name, wanted, &found.config)
+                weight: Weight::Breaks,
+                remedy: Remedy::Create,
+            }],
+        }
     }
 }
 
@@ -97,6 +151,8 @@ fn missing(name: &str, kind: &GetStreamErrorKind) -> Difference {
         found: kind.to_string(),
         needed: "a stream".to_owned(),
         why: "nothing can be stored without it",
+        weight: Weight::Breaks,
+        remedy: Remedy::Create,
     }
 }
 
@@ -106,220 +162,107 @@ struct Check<'a> {
     differences: Vec<Difference>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn of(name: &'a str) -> Self {
+        Self {
+            name,
+            differences: Vec::new(),
+        }
+    }
+
     fn need(
         &mut self,
         holds: bool,
         property: &'static str,
         found: impl std::fmt::Debug,
-        needed: &str,
+        needed: impl Into<String>,
         why: &'static str,
+        remedy: Remedy,
     ) {
         if !holds {
             self.differences.push(Difference {
                 name: self.name.to_owned(),
                 property,
                 found: format!("{found:?}"),
-                needed: needed.to_owned(),
+                needed: needed.into(),
                 why,
+                weight: Weight::Breaks,
+                remedy,
             });
+        }
+    }
+
+    /// The last difference is no refusal, if it was added just now.
+    fn doubt(
+        &mut self,
+        holds: bool,
+        property: &'static str,
+        found: impl std::fmt::Debug,
+        needed: impl Into<String>,
+        why: &'static str,
+        remedy: Remedy,
+    ) {
+        self.need(holds, property, found, needed, why, remedy);
+        if !holds && let Some(last) = self.differences.last_mut() {
+            last.weight = Weight::Doubtful;
         }
     }
 }
 
-fn compare_stream(wanted: &stream::Config, found: &stream::Config) -> Vec<Difference> {
-    let mut check = Check {
-        name: &wanted.name,
-        differences: Vec::new(),
-    };
-    let has_subjects = wanted.subjects.iter().all(|it| found.subjects.contains(it));
+fn set(key: &'static str, value: impl Into<Value>) -> Remedy {
+    Remedy::Set(vec![(key, value.into())])
+}
+
+/// Nanoseconds, as the broker's JSON has durations.
+fn nanos(time: std::time::Duration) -> Value {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).into()
+}
+
+/// What streams and buckets have in common: where their data are, and how often.
+fn compare_store(check: &mut Check<'_>, replicas: usize, found: &Config) {
+    use async_nats::jetstream::stream::{PersistenceMode, StorageType};
+
+    const MOVE: &str = "it cannot be changed: back up, delete, apply, restore";
+    let in_file = found.storage == StorageType::File;
+    if found.num_replicas >= 3 {
+        let why = "all its servers restarted at once would lose everything";
+        let remedy = Remedy::ByHand(MOVE);
+        check.doubt(in_file, "storage", found.storage, "file", why, remedy);
+    } else {
+        let why = "a restart would lose everything";
+        let remedy = Remedy::ByHand(MOVE);
+        check.need(in_file, "storage", found.storage, "file", why, remedy);
+    }
     check.need(
-        has_subjects,
-        "subjects",
-        &found.subjects,
-        &wanted.subjects.join(" "),
-        "messages would not be stored",
+        found.num_replicas >= replicas,
+        "num_replicas",
+        found.num_replicas,
+        format!("{replicas} or more, as configured"),
+        "the loss of one server would stop or lose what is meant to survive it",
+        set("num_replicas", replicas),
     );
     check.need(
-        found.retention == RetentionPolicy::Limits,
-        "retention",
-        found.retention,
-        "limits",
-        "messages that are identity would vanish when acknowledged",
-    );
-    check.need(
-        found.max_age.is_zero() || found.max_age >= wanted.max_age,
-        "max_age",
-        found.max_age,
-        &format!("{:?} or more", wanted.max_age),
-        "decisions would be forgotten and events sent again",
-    );
-    check.need(
-        !found.discard_new_per_subject,
-        "discard_new_per_subject",
-        true,
+        !found.no_ack,
+        "no_ack",
+        found.no_ack,
         "false",
-        "10077 is also given for proposals that are lost",
+        "nothing would ever be known to be stored",
+        set("no_ack", false),
     );
     check.need(
-        found.max_messages <= 0,
-        "max_msgs",
-        found.max_messages,
-        "unlimited",
-        "old decisions would be evicted by new ones",
+        found.persist_mode != Some(PersistenceMode::Async),
+        "persist_mode",
+        "async",
+        "default",
+        "what was acknowledged could be lost with the server's process",
+        Remedy::ByHand(MOVE),
     );
     check.need(
-        found.max_messages_per_subject <= 0,
-        "max_msgs_per_subject",
-        found.max_messages_per_subject,
-        "unlimited",
-        "receipts are a chain, events are create-only",
-    );
-    let evicts = found.discard == DiscardPolicy::Old && found.max_bytes > 0;
-    check.need(
-        !evicts,
-        "max_bytes with discard old",
-        found.max_bytes,
-        "discard new, or no limit",
-        "a full stream would forget instead of refusing",
-    );
-    compare_features(&mut check, wanted, found);
-    check.differences
-}
-
-fn compare_features(check: &mut Check<'_>, wanted: &stream::Config, found: &stream::Config) {
-    check.need(
-        found.storage == StorageType::File,
-        "storage",
-        found.storage,
-        "file",
-        "a restart would lose everything",
-    );
-    check.need(
-        !wanted.allow_message_ttl || found.allow_message_ttl,
-        "allow_msg_ttl",
-        false,
-        "true",
-        "per-message lifetimes would be refused",
-    );
-    check.need(
-        !wanted.allow_atomic_publish || found.allow_atomic_publish,
-        "allow_atomic",
-        false,
-        "true",
-        "a plan and its tasks could not be stored together",
-    );
-    check.need(
-        !wanted.allow_message_schedules || found.allow_message_schedules,
-        "allow_msg_schedules",
-        false,
-        "true",
-        "retries could not be woken up",
-    );
-    check.need(
-        wanted.allow_direct || !found.allow_direct,
-        "allow_direct",
-        true,
-        "false",
-        "a stale receipt could be read",
-    );
-}
-
-fn compare_bucket(name: &str, found: &stream::Config) -> Vec<Difference> {
-    let mut check = Check {
-        name,
-        differences: Vec::new(),
-    };
-    check.need(
-        found.max_messages_per_subject == 1,
-        "history",
-        found.max_messages_per_subject,
-        "1",
-        "expiring values would bring older ones back",
-    );
-    check.need(
-        found.allow_message_ttl,
-        "allow_msg_ttl",
-        false,
-        "true",
-        "leases and deletion markers would never expire",
-    );
-    check.need(
-        found.max_age.is_zero(),
-        "max_age",
-        found.max_age,
+        found.mirror.is_none() && found.subject_transform.is_none() && !found.sealed,
+        "mirror, subject_transform or sealed",
+        "set",
         "none",
-        "devices would be forgotten",
+        "the subject is the identity, and has to be written",
+        Remedy::ByHand("remove it, or use another prefix"),
     );
-    check.need(
-        found.discard == DiscardPolicy::New,
-        "discard",
-        found.discard,
-        "new",
-        "a full bucket would forget devices",
-    );
-    check.need(
-        found.storage == StorageType::File,
-        "storage",
-        found.storage,
-        "file",
-        "a restart would lose everything",
-    );
-    check.differences
-}
-
-fn compare_consumer(
-    name: &str,
-    wanted: &consumer::pull::Config,
-    found: &consumer::Config,
-) -> Vec<Difference> {
-    let mut check = Check {
-        name,
-        differences: Vec::new(),
-    };
-    check.need(
-        found.filter_subject == wanted.filter_subject,
-        "filter_subject",
-        &found.filter_subject,
-        &wanted.filter_subject,
-        "tasks of another lane would be sent",
-    );
-    check.need(
-        found.ack_policy == AckPolicy::Explicit,
-        "ack_policy",
-        found.ack_policy,
-        "explicit",
-        "work would be lost with its worker",
-    );
-    check.need(
-        found.max_deliver <= 0,
-        "max_deliver",
-        found.max_deliver,
-        "-1",
-        "work would be given up silently",
-    );
-    check.need(
-        found.backoff.is_empty(),
-        "backoff",
-        &found.backoff,
-        "none",
-        "it overrides ack_wait: live work would be sent twice",
-    );
-    check.need(
-        found.inactive_threshold.is_zero(),
-        "inactive_threshold",
-        found.inactive_threshold,
-        "none",
-        "the durable would vanish while nobody pulls",
-    );
-    // Shorter than the provider timeout of 8 s would hand live work to a second worker.
-    let least = Duration::from_secs(1).min(wanted.ack_wait);
-    check.need(
-        found.ack_wait >= least,
-        "ack_wait",
-        found.ack_wait,
-        &format!("{least:?} or more"),
-        "live work would be sent twice",
-    );
-    check.differences
 }

@@ -22,6 +22,7 @@ fn receipt(delivered: u64, nonce: u64) -> Receipt {
     let claim = Claim {
         epoch: 1,
         pass: 1,
+        message: 0,
         delivered,
         nonce,
     };

@@ -139,6 +139,7 @@ pub(crate) fn event_at(item: &str, level: Level) -> Event {
         expires_at: Timestamp::from_second(4_000_000_000).unwrap(),
         urgency: Urgency::Urgent,
         guarantee: Guarantee::AtLeastOnce,
+        retry: fanfare_nats::policy::Retry::DEFAULT,
         digest: None,
         traceparent: None,
         content: Content {

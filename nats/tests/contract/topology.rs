@@ -2,20 +2,27 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::consumer::{
+    AckPolicy, DeliverPolicy, FromConsumer, PriorityPolicy, pull,
+};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use fanfare_nats::Broker;
-use fanfare_nats::stream::{Difference, Topology, TopologyError};
+use fanfare_nats::stream::{Difference, LANE_EPOCH, Step, Topology, TopologyError, Weight, steps};
 use fanfare_nats::testing::TestServer;
 use futures::future::try_join_all;
 
-use super::support::{connect, lane, raw};
+use super::support::{connect, event, lane, plan, raw};
 
 on_one_and_three!(
     ensuring_twice_and_from_several_processes_at_once_makes_one_topology,
     an_event_stream_that_would_forget_is_named,
     other_streams_and_buckets_that_would_break_the_promise_are_named,
     a_durable_that_would_break_the_promise_is_named,
+    what_is_merely_doubtful_is_told_and_refuses_nothing,
+    receipts_must_outlive_their_tasks,
+    what_can_be_changed_while_everything_runs_is_set_right_and_keeps_the_rest,
+    what_cannot_be_changed_is_left_to_people_and_still_told,
+    after_a_restore_claims_of_a_new_epoch_win_and_every_event_comes_again,
     a_missing_stream_and_a_missing_durable_are_named,
 );
 
@@ -55,6 +62,8 @@ async fn found(
 ) -> Vec<Difference> {
     let topology = topology(server);
     broker.ensure(&topology).await.unwrap();
+    // Without the change there is no difference: what is found later was planted.
+    assert_eq!(broker.verify(&topology).await, []);
     let raw = raw(server).await;
     let name = stream.to_owned();
     let mut config = raw
@@ -105,7 +114,15 @@ async fn an_event_stream_that_would_forget_is_named(server: TestServer) {
         &["retention"],
     )
     .await;
-    check(&|it| it.max_age = Duration::from_hours(1), &["max_age"]).await;
+    check(
+        &|it| it.retention = RetentionPolicy::Interest,
+        &["retention"],
+    )
+    .await;
+    // 24 h of `fresh_for`, and 48 h of slack.
+    check(&|it| it.max_age = Duration::from_hours(71), &["max_age"]).await;
+    check(&|it| it.max_message_size = 1024, &["max_msg_size"]).await;
+    check(&|it| it.no_ack = true, &["no_ack"]).await;
     check(&|it| it.max_messages = 1000, &["max_msgs"]).await;
     check(&|it| it.allow_message_ttl = false, &["allow_msg_ttl"]).await;
     check(
@@ -136,7 +153,24 @@ async fn other_streams_and_buckets_that_would_break_the_promise_are_named(server
         "allow_msg_schedules",
     )
     .await;
-    check(tasks, &|it| it.storage = StorageType::Memory, "storage").await;
+    check(
+        tasks,
+        &|it| it.max_age = Duration::from_hours(30),
+        "max_age",
+    )
+    .await;
+    check(
+        tasks,
+        &|it| it.max_bytes = 1 << 20,
+        "max_bytes with discard old",
+    )
+    .await;
+    check(
+        tasks,
+        &|it| it.max_messages_per_subject = 5,
+        "max_msgs_per_subject",
+    )
+    .await;
     check(
         "FANFARE_RECEIPTS",
         &|it| it.allow_direct = true,
@@ -152,7 +186,16 @@ async fn other_streams_and_buckets_that_would_break_the_promise_are_named(server
         "max_age",
     )
     .await;
-    check(bucket, &|it| it.storage = StorageType::Memory, "storage").await;
+    check(bucket, &|it| it.discard = DiscardPolicy::Old, "discard").await;
+    check(bucket, &|it| it.max_messages = 9, "max_msgs").await;
+    // On one server memory is gone with a restart; of three, two remember.
+    if server.replicas() == 1 {
+        check(tasks, &|it| it.storage = StorageType::Memory, "storage").await;
+        check(bucket, &|it| it.storage = StorageType::Memory, "storage").await;
+    } else {
+        check(tasks, &|it| it.num_replicas = 1, "num_replicas").await;
+        check(bucket, &|it| it.num_replicas = 1, "num_replicas").await;
+    }
 }
 
 async fn check_durable(
@@ -185,6 +228,21 @@ async fn a_durable_that_would_break_the_promise_is_named(server: TestServer) {
     };
     check(&|_| {}, &[]).await;
     check(&|it| it.max_deliver = 5, &["max_deliver"]).await;
+    check(&|it| it.headers_only = true, &["headers_only"]).await;
+    check(&|it| it.max_ack_pending = 10, &["max_ack_pending"]).await;
+    check(
+        &|it| it.deliver_policy = DeliverPolicy::New,
+        &["deliver_policy"],
+    )
+    .await;
+    check(
+        &|it| {
+            it.priority_policy = PriorityPolicy::Overflow;
+            it.priority_groups = vec!["a".into()];
+        },
+        &["priority_policy"],
+    )
+    .await;
     check(&|it| it.ack_policy = AckPolicy::None, &["ack_policy"]).await;
     check(
         &|it| it.filter_subject = "fanfare.task.>".into(),
@@ -196,16 +254,158 @@ async fn a_durable_that_would_break_the_promise_is_named(server: TestServer) {
         &["inactive_threshold"],
     )
     .await;
-    check(
-        &|it| it.ack_wait = Duration::from_millis(200),
-        &["ack_wait"],
-    )
-    .await;
+    check(&|it| it.ack_wait = Duration::from_secs(5), &["ack_wait"]).await;
     let backoff = |it: &mut pull::Config| {
         it.max_deliver = 9;
         it.backoff = vec![Duration::from_secs(1), Duration::from_secs(5)];
     };
     check(&backoff, &["max_deliver", "backoff"]).await;
+}
+
+async fn what_is_merely_doubtful_is_told_and_refuses_nothing(server: TestServer) {
+    let broker = connect(&server, "fanfare").await;
+    let topology = topology(&server);
+    broker.ensure(&topology).await.unwrap();
+    let raw = raw(&server).await;
+    let stream = raw.get_stream("FANFARE_TASKS").await.unwrap();
+    let mut config = consumer_config(&raw).await;
+    config.ack_wait = Duration::from_hours(1);
+    stream.update_consumer(config).await.unwrap();
+    broker.ensure(&topology).await.unwrap();
+    let found = broker.verify(&topology).await;
+    check(&found, "FANFARE_TASKS/send-ios-urgent", &["ack_wait"]);
+    assert_eq!(found[0].weight, Weight::Doubtful);
+}
+
+async fn consumer_config(raw: &async_nats::jetstream::Context) -> pull::Config {
+    let stream = raw.get_stream("FANFARE_TASKS").await.unwrap();
+    let consumer = stream.get_consumer::<pull::Config>("send-ios-urgent").await;
+    let consumer = consumer.unwrap();
+    pull::Config::try_from_consumer_config(consumer.cached_info().config.clone()).unwrap()
+}
+
+async fn receipts_must_outlive_their_tasks(server: TestServer) {
+    let broker = connect(&server, "fanfare").await;
+    let topology = topology(&server);
+    broker.ensure(&topology).await.unwrap();
+    let raw = raw(&server).await;
+    for (tasks, receipts, is_fine) in [
+        (50, 50, true),
+        (50, 49, false),
+        (0, 49, false),
+        (0, 0, true),
+    ] {
+        for (name, hours) in [("FANFARE_TASKS", tasks), ("FANFARE_RECEIPTS", receipts)] {
+            let stream = raw.get_stream(name).await.unwrap();
+            let mut config = stream.cached_info().config.clone();
+            config.max_age = Duration::from_hours(hours);
+            raw.update_stream(config).await.unwrap();
+        }
+        let expected: &[&str] = if is_fine {
+            &[]
+        } else {
+            &["max_age against tasks"]
+        };
+        check(
+            &broker.verify(&topology).await,
+            "FANFARE_RECEIPTS",
+            expected,
+        );
+    }
+    let left = broker
+        .apply(&topology, &steps(broker.verify(&topology).await))
+        .await;
+    assert_eq!(left.unwrap(), []);
+}
+
+async fn what_can_be_changed_while_everything_runs_is_set_right_and_keeps_the_rest(
+    server: TestServer,
+) {
+    let broker = connect(&server, "fanfare").await;
+    let topology = topology(&server);
+    broker.ensure(&topology).await.unwrap();
+    let stored = event("kept");
+    broker.publish(&stored, false).await.unwrap();
+    let raw = raw(&server).await;
+    let change = async |name: &str, change: &dyn Fn(&mut Config)| {
+        let stream = raw.get_stream(name).await.unwrap();
+        let mut config = stream.cached_info().config.clone();
+        change(&mut config);
+        raw.update_stream(config).await.unwrap();
+    };
+    change("FANFARE_EVENTS", &|it| {
+        it.max_age = Duration::from_hours(1);
+        it.discard = DiscardPolicy::Old;
+        it.max_messages_per_subject = 3;
+        it.description = Some("an operator's".into());
+    })
+    .await;
+    change("FANFARE_TASKS", &|it| {
+        it.max_bytes = 1 << 20;
+        it.allow_atomic_publish = false;
+        it.subjects = vec!["fanfare.plan.>".into()];
+    })
+    .await;
+    change("FANFARE_RECEIPTS", &|it| it.allow_direct = true).await;
+    change("KV_fanfare_devices", &|it| {
+        it.max_age = Duration::from_hours(1);
+    })
+    .await;
+    let mut config = consumer_config(&raw).await;
+    (config.max_deliver, config.max_ack_pending) = (9, 10);
+    config.backoff = vec![Duration::from_secs(1)];
+    let stream = raw.get_stream("FANFARE_TASKS").await.unwrap();
+    stream.update_consumer(config).await.unwrap();
+    raw.delete_stream("FANFARE_DEAD").await.unwrap();
+
+    let differences = broker.verify(&topology).await;
+    let steps = steps(differences);
+    assert!(
+        !steps.iter().any(|it| matches!(it, Step::ByHand { .. })),
+        "{steps:#?}"
+    );
+    assert_eq!(broker.apply(&topology, &steps).await.unwrap(), []);
+    broker.ensure(&topology).await.unwrap();
+    let events = raw.get_stream("FANFARE_EVENTS").await.unwrap();
+    let info = events.cached_info();
+    assert_eq!(info.config.description.as_deref(), Some("an operator's"));
+    assert_eq!(info.state.messages, 1);
+}
+
+async fn what_cannot_be_changed_is_left_to_people_and_still_told(server: TestServer) {
+    let broker = connect(&server, "fanfare").await;
+    let found = found(&server, &broker, "FANFARE_EVENTS", |it| {
+        it.retention = RetentionPolicy::WorkQueue;
+    })
+    .await;
+    let planned = steps(found.clone());
+    assert!(
+        matches!(planned.as_slice(), [Step::ByHand { .. }]),
+        "{planned:#?}"
+    );
+}
+
+async fn after_a_restore_claims_of_a_new_epoch_win_and_every_event_comes_again(server: TestServer) {
+    let broker = connect(&server, "fanfare").await;
+    let topology = topology(&server);
+    broker.ensure(&topology).await.unwrap();
+    broker.publish(&event("seen"), false).await.unwrap();
+    let claims = broker.event_claims().await.unwrap();
+    let message = claims.next().await.unwrap().unwrap();
+    message.ack().await.unwrap();
+    broker.commit(&plan("seen", &[("ios", 3)])).await.unwrap();
+    assert_eq!(broker.task_claims(&lane("ios")).await.unwrap().epoch(), 1);
+
+    broker.begin_epoch(&topology, 77).await.unwrap();
+    broker.begin_epoch(&topology, 50).await.unwrap();
+    assert_eq!(broker.verify(&topology).await, []);
+    let again = broker.event_claims().await.unwrap().next().await.unwrap();
+    again.unwrap().ack().await.unwrap();
+    let claims = broker.task_claims(&lane("ios")).await.unwrap();
+    assert_eq!(claims.epoch(), 78);
+    claims.next().await.unwrap().unwrap().ack().await.unwrap();
+    let raw = raw(&server).await;
+    assert_eq!(consumer_config(&raw).await.metadata[LANE_EPOCH], "78");
 }
 
 async fn a_missing_stream_and_a_missing_durable_are_named(server: TestServer) {

@@ -48,12 +48,13 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 }
 
 /// The outcome of an answer that was no success and whose body, which would say why, was cut off.
-pub(super) fn cut_off() -> Outcome {
+pub(super) fn cut_off(status: http::StatusCode) -> Outcome {
     Outcome::Unavailable {
         reason: Cow::Borrowed("answer cut off"),
         retry_after: None,
         scope: Scope::Connection,
-        maybe_delivered: false,
+        // A server that failed may have done so after it had taken the push.
+        maybe_delivered: status.is_server_error(),
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod classify;
 pub mod encode;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -15,7 +15,7 @@ use super::counters::AttemptCounters;
 use super::{Refusal, answer};
 use crate::credential::provider_token::{ProviderToken, Renewal};
 use crate::notification::{Notification, Target};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Scope};
 use crate::pool::{ConnectionId, Pool, Reply};
 use classify::Remedy;
 pub use encode::Prepared;
@@ -28,6 +28,32 @@ pub struct Apns {
     pub(super) bundle_id: HeaderValue,
     pub(super) timeout: Duration,
     pub(super) counters: AttemptCounters,
+    pub(super) outage: Outage,
+}
+
+/// The connection that told of an outage last, and when; Apple asks to come back on a new one.
+#[derive(Default)]
+pub(super) struct Outage(Mutex<Option<(Instant, ConnectionId)>>);
+
+/// Who asks again so long after an outage tries whether it is over.
+const COMES_BACK: Duration = Duration::from_secs(2);
+
+impl Outage {
+    fn told(&self) -> MutexGuard<'_, Option<(Instant, ConnectionId)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what an answer says of the provider.
+    fn note(&self, is_outage: bool, connection: ConnectionId) {
+        *self.told() = is_outage.then(|| (Instant::now(), connection));
+    }
+
+    /// The connection to replace before the next request.
+    fn worn(&self) -> Option<ConnectionId> {
+        let mut told = self.told();
+        let is_back = told.is_some_and(|(at, _)| at.elapsed() >= COMES_BACK);
+        is_back.then(|| told.take()).flatten().map(|(_, it)| it)
+    }
 }
 
 /// An answer with all that a remedy needs.
@@ -68,6 +94,9 @@ impl Apns {
                 reason: "MalformedToken".into(),
             };
         };
+        if let Some(worn) = self.outage.worn() {
+            self.pool.replace(worn);
+        }
         let id = encode::delivery_id(&what.event_id, to.device);
         let first = match self.once(deadline, &path, id.as_ref(), what, now).await {
             Ok(judged) => judged,
@@ -118,8 +147,16 @@ impl Apns {
         let (outcome, remedy) = if is_complete || status.is_success() {
             classify::classify(status.as_u16(), &headers, &body, now)
         } else {
-            (answer::cut_off(), Remedy::None)
+            (answer::cut_off(status), Remedy::None)
         };
+        let is_outage = matches!(
+            outcome,
+            Outcome::Unavailable {
+                scope: Scope::App,
+                ..
+            }
+        );
+        self.outage.note(is_outage, connection);
         Ok(Judged {
             outcome,
             remedy,

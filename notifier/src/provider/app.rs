@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::apns::Apns;
+use super::apns::{Apns, Outage};
 use super::config::{AppConfig, Environment, ProviderKind};
 use super::counters::AttemptMetrics;
 use super::fcm::Fcm;
@@ -205,6 +205,7 @@ fn apns(config: &AppConfig, with: &Resources, now: Timestamp) -> Result<Provider
         bundle_id,
         timeout: config.timeout(),
         counters: with.attempts.of_app(&config.name),
+        outage: Outage::default(),
     })))
 }
 

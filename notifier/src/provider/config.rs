@@ -6,6 +6,7 @@ use std::time::Duration;
 use fanfare_nats::Problem;
 use serde::{Deserialize, Deserializer};
 
+use crate::breaker::Pace;
 use crate::credential::Secret;
 use crate::pool::endpoint::AddressError;
 use crate::pool::{Endpoint, Proxy};
@@ -15,6 +16,9 @@ const MAX_NAME: usize = 24;
 
 /// A send must end before a drain does (10 s).
 const MAX_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// As for any wait that a provider asks for.
+const MAX_OUTAGE_PAUSE: Duration = Duration::from_hours(1);
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -80,6 +84,11 @@ pub struct AppConfig {
     /// An attempt ends after this (default 8 s, at most 9 s).
     #[serde(default, deserialize_with = "duration")]
     pub timeout: Option<Duration>,
+    /// Requests a second that the provider takes from all notifiers together; default: no limit.
+    pub rate: Option<u32>,
+    /// APNs: how long bulk pushes wait after an outage (default 15m, as Apple asks).
+    #[serde(default, deserialize_with = "duration")]
+    pub outage_pause: Option<Duration>,
     /// `log`: a file to which every push is appended as a line of JSON.
     pub file: Option<PathBuf>,
 }
@@ -119,6 +128,8 @@ impl AppConfig {
             proxy: None,
             connections: None,
             timeout: None,
+            rate: None,
+            outage_pause: None,
             file: None,
         }
     }
@@ -126,6 +137,14 @@ impl AppConfig {
     /// How long an attempt may take.
     pub fn timeout(&self) -> Duration {
         self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+
+    /// How long its breaker stays open.
+    pub(crate) fn pace(&self) -> Pace {
+        match self.provider {
+            ProviderKind::Apns => Pace::apns(self.outage_pause),
+            ProviderKind::Fcm | ProviderKind::Log => Pace::USUAL,
+        }
     }
 
     /// Everything that is wrong with it. No file is opened.
@@ -153,6 +172,12 @@ impl AppConfig {
         });
         if self.connections.is_some_and(|it| !(1..=64).contains(&it)) {
             problems.add("connections", "must be 1 to 64");
+        }
+        if self.rate == Some(0) {
+            problems.add("rate", "must be at least 1 request a second");
+        }
+        if self.outage_pause.is_some_and(|it| it > MAX_OUTAGE_PAUSE) {
+            problems.add("outage_pause", "must be at most 1h");
         }
         if self
             .timeout
@@ -223,6 +248,7 @@ impl AppConfig {
             ("certificate_file", self.certificate_file.is_some()),
             ("certificate_key_file", self.certificate_key_file.is_some()),
             ("environment", self.environment.is_some()),
+            ("outage_pause", self.outage_pause.is_some()),
         ];
         let fcm = [
             ("service_account", self.service_account.is_some()),

@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Scope};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -99,9 +99,12 @@ impl AttemptCounters {
             Outcome::Refused { .. } => self.refused.inc(),
             Outcome::Credentials { .. } => self.credentials.inc(),
             Outcome::Unavailable {
-                maybe_delivered, ..
+                maybe_delivered,
+                scope,
+                ..
             } => {
-                if *maybe_delivered {
+                // Without an answer; that of a failing server is none of these.
+                if *maybe_delivered && *scope == Scope::Connection {
                     self.ambiguous.inc();
                 }
                 self.unavailable.inc()

@@ -99,7 +99,7 @@ impl Fcm {
             Ok(reply) if reply.is_complete || reply.status.is_success() => {
                 classify::classify(reply.status.as_u16(), &reply.headers, &reply.body, now)
             }
-            Ok(_) => (answer::cut_off(), Remedy::None),
+            Ok(reply) => (answer::cut_off(reply.status), Remedy::None),
             Err(fault) => (Fault::into_outcome(fault), Remedy::None),
         }
     }

@@ -180,7 +180,8 @@ async fn too_many_requests_concern_the_device_and_an_outage_the_app() {
         retry_after: Some(RetryAfter::Date(30)),
     });
     let (scope, maybe_delivered, wait) = unavailable(&push(&app).await);
-    assert_eq!((scope, maybe_delivered), (Scope::App, false));
+    // Whether a failing server had taken the push before is not known.
+    assert_eq!((scope, maybe_delivered), (Scope::App, true));
     let wait = wait.unwrap();
     assert!(
         wait <= Duration::from_secs(31) && wait >= Duration::from_secs(25),
@@ -310,5 +311,28 @@ async fn what_cannot_be_a_token_is_not_sent() {
     let outcome = crate::stage::push_to(&app, "../../secret").await;
     assert_eq!(outcome.name(), "unregistered");
     assert!(stage.requests().is_empty());
+    stage.end(app).await;
+}
+
+#[tokio::test]
+async fn after_an_outage_the_next_try_is_on_a_new_connection() {
+    let stage = Stage::new().await;
+    let app = stage.apns();
+    stage.once(Answer::Unavailable { retry_after: None });
+    push(&app).await;
+    assert_accepted(&push(&app).await); // The outage was none: the connection is kept.
+    stage.once(Answer::Unavailable { retry_after: None });
+    push(&app).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await; // The breaker waits for longer.
+    assert_accepted(&push(&app).await);
+    assert_accepted(&push(&app).await);
+    let connections: Vec<_> = stage.requests().iter().map(|it| it.conn).collect();
+    let [first, .., before, tried, after] = connections.as_slice() else {
+        panic!("{connections:?}")
+    };
+    assert!(
+        first == before && before != tried && tried == after,
+        "{connections:?}"
+    );
     stage.end(app).await;
 }

@@ -93,7 +93,7 @@ async fn a_quota_concerns_the_device_or_the_project() {
         retry_after: Some(RetryAfter::Seconds(7)),
     });
     let seven = Some(Duration::from_secs(7));
-    assert_eq!(unavailable(&push(&app).await), (Scope::App, false, seven));
+    assert_eq!(unavailable(&push(&app).await), (Scope::Quota, false, seven));
     stage.end(app).await;
 }
 

@@ -88,6 +88,7 @@ async fn in_a_storm_no_push_is_repeated_and_no_outcome_is_wrong() {
         Latency {
             fixed_us: 500,
             jitter_us: 2_000,
+            ..Latency::default()
         },
     );
     let ids = begin(&stage);

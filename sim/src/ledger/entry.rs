@@ -41,6 +41,10 @@ pub struct Request {
     pub conn: u64,
     /// HTTP/2 stream id.
     pub stream: u32,
+    /// Fingerprint of the credential it came with. Each sender makes or fetches its own, so this
+    /// tells senders apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// Request path with the device token cut off.
     pub path: String,
     /// Device token as addressed.

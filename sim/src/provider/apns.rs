@@ -247,7 +247,9 @@ pub(crate) fn scripted(answer: &Answer, now_ms: i64) -> Option<Reply> {
         Answer::Unavailable { retry_after } => {
             failed(503, "ServiceUnavailable").retry_after(*retry_after, now_ms)
         }
-        Answer::Internal | Answer::EndlessBody => failed(500, "InternalServerError"),
+        Answer::Internal | Answer::AcceptedInternal | Answer::EndlessBody => {
+            failed(500, "InternalServerError")
+        }
         Answer::Shutdown => failed(503, "Shutdown"),
         Answer::Html { status } => Reply::html(*status),
         Answer::Credentials { .. } => failed(403, "ExpiredProviderToken"),

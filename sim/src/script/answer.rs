@@ -58,6 +58,8 @@ pub enum Answer {
     },
     /// 500: APNs `InternalServerError`, FCM `INTERNAL`. Unavailable.
     Internal,
+    /// As `internal`, but the device gets the push. Accepted.
+    AcceptedInternal,
     /// 503 `Shutdown` (APNs; FCM as `unavailable`), then a graceful GOAWAY. Unavailable.
     Shutdown,
     /// An HTML page, as a proxy in front of the provider sends it. Unavailable.

@@ -101,6 +101,7 @@ fn world(config: &SimConfig) -> Result<Arc<World>, StartError> {
         stop: CancellationToken::new(),
         n_connections: AtomicU64::new(0),
         n_requests: AtomicU64::new(0),
+        ended: std::sync::Mutex::default(),
     }))
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::filter::{Filter, Frames, Goaway, Socket};
 use super::serve::serve;
-use super::{Disturbance, Listener};
+use super::{Disturbance, EndedConnection, Listener};
 use crate::clock;
 use crate::provider::apns;
 use crate::provider::auth::Line;
@@ -52,6 +52,23 @@ pub(super) enum After {
     Disturb(Disturbance),
     /// GOAWAY with the connection's `last_stream`; the request stays unanswered till the end.
     GoawayBelow(Option<SendResponse<Bytes>>),
+}
+
+/// Notes the end of a connection.
+struct End(Arc<Connection>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let ended = EndedConnection {
+            connection: self.0.id,
+            at_us: clock::now().as_microsecond(),
+            in_flight: self.0.n_active.load(Ordering::Relaxed),
+        };
+        let all = &self.0.listener.world.ended;
+        all.lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(ended);
+    }
 }
 
 impl Connection {
@@ -113,6 +130,8 @@ impl Connection {
             .await
             .map_err(io::Error::other)?;
         let mut requests = FuturesUnordered::new();
+        // Declared after the requests, so that it is dropped before them and counts them.
+        let _end = End(Arc::clone(&shared));
         let mut held = Vec::new();
         loop {
             let owes_settings = shared.owes_settings.load(Ordering::Relaxed)

@@ -85,7 +85,11 @@ pub(super) fn decide(
     } else {
         Manner::Plain
     };
-    let verdict = verdict(reply.status);
+    let verdict = if answer == Answer::AcceptedInternal {
+        Verdict::Accepted
+    } else {
+        verdict(reply.status)
+    };
     Some(Decided {
         reply,
         verdict,
@@ -117,6 +121,7 @@ fn played(answer: Answer, honest: Reply) -> Option<Decided> {
         | Answer::TooMany { .. }
         | Answer::Unavailable { .. }
         | Answer::Internal
+        | Answer::AcceptedInternal
         | Answer::Shutdown
         | Answer::Html { .. }
         | Answer::Credentials { .. }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -40,6 +41,37 @@ impl Drop for Active {
     }
 }
 
+/// How long a request is on its way, counted from its arrival.
+struct Way {
+    begun: Instant,
+    there: Duration,
+    whole: Duration,
+}
+
+impl Way {
+    fn begin((there, whole): (Duration, Duration)) -> Self {
+        Self {
+            begun: Instant::now(),
+            there,
+            whole,
+        }
+    }
+
+    async fn there(&self) {
+        self.wait(self.there).await;
+    }
+
+    async fn back(&self) {
+        self.wait(self.whole).await;
+    }
+
+    async fn wait(&self, time: Duration) {
+        if !time.is_zero() {
+            sleep_until(self.begun + time).await;
+        }
+    }
+}
+
 /// Dropping this future, as the end of the connection does, records the answer as lost if the
 /// decision was recorded, and otherwise leaves no trace: the request was not processed.
 pub(super) async fn serve(
@@ -50,8 +82,7 @@ pub(super) async fn serve(
     let listener = &connection.listener;
     let mut flight = listener.world.ledger.enter();
     let _active = Active::new(&connection);
-    let delay = listener.latency.get().next();
-    let answer_at = (!delay.is_zero()).then(|| Instant::now() + delay);
+    let way = Way::begin(listener.latency.get().next());
     let stream = respond.stream_id().as_u32();
     let refuses = connection.refuses_more();
 
@@ -59,6 +90,7 @@ pub(super) async fn serve(
     let Ok(body) = read(body).await else {
         return After::Nothing;
     };
+    way.there().await;
     if connection.last_stream.load(Ordering::Relaxed) < stream {
         return After::GoawayBelow(Some(respond));
     }
@@ -73,6 +105,7 @@ pub(super) async fn serve(
             return After::Nothing;
         }
     };
+    let credential = judged.credential.fingerprint;
     let Some((push, mut decided)) = decided(&connection, judged, refuses, now_ms) else {
         return After::Disturb(Disturbance::SilentDrop);
     };
@@ -81,6 +114,7 @@ pub(super) async fn serve(
         body: &body,
         push: &push,
         stream,
+        credential,
     };
     if let Err(error) = record(&connection, &mut flight, received, &decided) {
         tracing::error!(%error, "the ledger cannot be written, so nothing is accepted");
@@ -95,9 +129,7 @@ pub(super) async fn serve(
         respond.send_reset(Reason::REFUSED_STREAM);
         return After::Nothing;
     }
-    if let Some(answer_at) = answer_at {
-        sleep_until(answer_at).await;
-    }
+    way.back().await;
     let is_cut = decided.manner == Manner::Then(Disturbance::Reset);
     if !is_cut && send(&mut respond, decided.reply, decided.manner).await {
         flight.answered();
@@ -165,6 +197,7 @@ struct Received<'a> {
     body: &'a Bytes,
     push: &'a Push,
     stream: u32,
+    credential: u64,
 }
 
 fn record(
@@ -189,6 +222,7 @@ fn entry(connection: &Connection, received: Received<'_>, decided: &Decided) -> 
         body,
         push,
         stream,
+        credential,
     } = received;
     let provider = connection.listener.double.kind();
     let kept = match provider {
@@ -207,6 +241,7 @@ fn entry(connection: &Connection, received: Received<'_>, decided: &Decided) -> 
         app: push.app.clone(),
         conn: connection.id,
         stream,
+        credential: (credential != 0).then(|| format!("{credential:016x}")),
         path: path
             .strip_suffix(push.token.as_str())
             .unwrap_or(path)

@@ -2,29 +2,34 @@
 
 use fanfare_sim::Sim;
 
-use super::Setup;
+use super::{Apps, Setup};
+
+/// The bundle of the app `beta`.
+pub(super) const SECOND_BUNDLE: &str = "org.example.beta";
 
 /// As text, for every role.
 pub(super) fn text(sim: &Sim, setup: &Setup) -> String {
     let at = sim.whereabouts();
-    let (Some(apns), Some(fcm)) = (at.apns, at.fcm) else {
-        panic!("the pipeline needs both doubles");
+    let Some(apns) = at.apns else {
+        panic!("the pipeline needs the double of APNs");
     };
     let Setup {
         concurrency,
         window,
         stride,
+        extra,
         ..
     } = setup;
-    let (ca, key, account) = (
-        at.ca.display(),
-        at.apns_key.display(),
-        &at.fcm_service_account,
-    );
-    let (key_id, team_id, account) = (&at.apns_key_id, &at.apns_team_id, account.display());
+    let second = second_app(sim, setup.apps);
+    let ack_wait = setup.ack_wait.map_or_else(String::new, |it| {
+        format!("[nats]\nack_wait_ms = {}\n", it.as_millis())
+    });
+    let (ca, key) = (at.ca.display(), at.apns_key.display());
+    let (key_id, team_id) = (&at.apns_key_id, &at.apns_team_id);
     let (rest, socket) = (sim.quakes_url(), sim.quakes_socket_url());
     format!(
         r#"
+{ack_wait}
 [notifier]
 concurrency = {concurrency}
 window = {window}
@@ -41,11 +46,7 @@ team_id = "{team_id}"
 bundle_id = "org.example.app"
 
 [[app]]
-name = "android"
-provider = "fcm"
-endpoint = "https://{fcm}"
-ca_file = "{ca}"
-service_account_file = "{account}"
+{second}
 
 [[source]]
 name = "quakes"
@@ -53,7 +54,7 @@ when = "item.properties.type == 'earthquake'"
 id = "{{{{ item.id }}}}"
 time = "{{{{ item.properties.time | from_ms }}}}"
 topics = ["quakes.{{{{ item.properties.net | slug }}}}"]
-title = "M {{{{ item.properties.mag }}}} {{{{ item.properties.place }}}}"
+title = "{{{{ item.id }}}}"
 
 [[source.input]]
 http = "{rest}"
@@ -65,6 +66,40 @@ allow_private = true
 websocket = "{socket}"
 items = "$.data"
 allow_private = true
+{extra}
 "#
     )
+}
+
+/// The second app, whichever it is.
+fn second_app(sim: &Sim, apps: Apps) -> String {
+    let at = sim.whereabouts();
+    let (Some(first), Some(second)) = (at.apns, at.fcm) else {
+        panic!("the pipeline needs both doubles");
+    };
+    match apps {
+        Apps::Both => format!(
+            r#"name = "android"
+provider = "fcm"
+endpoint = "https://{second}"
+ca_file = "{}"
+service_account_file = "{}""#,
+            at.ca.display(),
+            at.fcm_service_account.display()
+        ),
+        Apps::Twins => format!(
+            r#"name = "beta"
+provider = "apns"
+endpoint = "https://{first}"
+ca_file = "{}"
+key_file = "{}"
+key_id = "{}"
+team_id = "{}"
+bundle_id = "{SECOND_BUNDLE}""#,
+            at.ca.display(),
+            at.apns_key.display(),
+            at.apns_key_id,
+            at.apns_team_id
+        ),
+    }
 }

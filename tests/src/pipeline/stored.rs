@@ -3,10 +3,13 @@
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, Context};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::audit::StoredEvent;
+
+/// What is said when nothing but retries is left.
+pub const WAKE_UPS_WAIT: &str = "wake-ups wait";
 
 const EVENTS: &str = "FANFARE_EVENTS";
 const TASKS: &str = "FANFARE_TASKS";
@@ -76,11 +79,13 @@ pub(super) async fn tasks_redelivered(url: &str) -> u64 {
         .into_iter()
         .map(|it| it.delivered.consumer_sequence);
     let deliveries: u64 = deliveries.sum();
-    let tasks = messages(url, TASKS).await;
-    let n_tasks = tasks
-        .iter()
-        .filter(|it| it.subject.contains(".task."))
-        .count();
+    let tasks = stream(url, TASKS).await;
+    let subjects = tasks.info_with_subjects("fanfare.task.>").await.unwrap();
+    let n_tasks: usize = subjects
+        .map_ok(|(_, n)| n)
+        .try_fold(0, async |sum, n| Ok(sum + n))
+        .await
+        .unwrap();
     deliveries.saturating_sub(n_tasks as u64)
 }
 
@@ -106,5 +111,26 @@ pub(super) async fn unsettled(url: &str) -> Result<(), String> {
         Err(format!("{n_waiting} wake-ups wait"))
     } else {
         Ok(())
+    }
+}
+
+/// As [`unsettled`], without reading messages: for streams of many.
+pub(super) async fn waiting(url: &str) -> Result<(), String> {
+    for name in [EVENTS, TASKS] {
+        for consumer in consumers(url, name).await {
+            let (pending, unsettled) = (consumer.num_pending, consumer.num_ack_pending);
+            if pending > 0 || unsettled > 0 {
+                let name = consumer.name;
+                return Err(format!(
+                    "{name}: {pending} pending, {unsettled} not settled"
+                ));
+            }
+        }
+    }
+    let tasks = stream(url, TASKS).await;
+    let mut subjects = tasks.info_with_subjects("fanfare.later.>").await.unwrap();
+    match subjects.next().await {
+        Some(_) => Err(WAKE_UPS_WAIT.to_owned()),
+        None => Ok(()),
     }
 }

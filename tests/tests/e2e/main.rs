@@ -6,6 +6,7 @@ mod delivery;
 mod faults;
 mod feeds;
 mod metrics;
+mod promise;
 mod removal;
 mod support;
 mod tokens;

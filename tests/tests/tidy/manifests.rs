@@ -84,6 +84,32 @@ fn reasons(workspace_manifest: &File) -> Vec<String> {
     problems
 }
 
+/// Who asks for fail points, but for the tests' dev-dependencies: those are in no build that is run.
+fn fail_points(manifests: &[File]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for manifest in manifests {
+        let mut table = manifest.text.parse::<toml::Table>().unwrap();
+        if manifest.path == "tests/Cargo.toml" {
+            table.remove("dev-dependencies");
+        }
+        table.remove("lints");
+        if toml::to_string(&table).unwrap().contains("\"fail-points\"") {
+            problems.push(format!("{} turns fail points on", manifest.path));
+        }
+    }
+    problems
+}
+
+#[test]
+fn fail_points_are_in_no_build_that_is_run() {
+    check(fail_points(&members()));
+    let wrong = File::made_up(
+        "cli/Cargo.toml",
+        "[dependencies]\nfanfare-nats = { path = \"../nats\", features = [\"fail-points\"] }\n",
+    );
+    assert_eq!(fail_points(&[wrong]).len(), 1);
+}
+
 #[test]
 fn every_crate_inherits_the_lints_of_the_workspace() {
     check(lints(&members(), &one("Cargo.toml")));

@@ -12,7 +12,12 @@ fn pointers(body: Value) -> Vec<String> {
 #[test]
 fn a_small_event_gets_the_defaults() {
     let posted = read(json!({"topics": ["news"], "title": "Hello"}), None).unwrap();
-    let event = posted.into_event("n1".into(), None, Timestamp::UNIX_EPOCH);
+    let event = posted.into_event(
+        "n1".into(),
+        None,
+        &TopicPolicies::default(),
+        Timestamp::UNIX_EPOCH,
+    );
     assert_eq!(event.source.as_str(), "api");
     assert_eq!((event.item.as_str(), &event.level), ("n1", &Level::First));
     assert_eq!(event.expires_at.as_second(), 6 * 3600);
@@ -31,6 +36,7 @@ fn a_full_event_is_read() {
             "urgency": "bulk", "sound": "default", "badge": 3, "thread": "orders",
             "interruption": "time-sensitive", "overrides": {"apns": {"aps": {}}},
             "expires_in": "30m", "guarantee": "at_least_once",
+            "retries": {"attempts": 5, "longest": "1m"},
         }),
         Some("order-7".into()),
     )
@@ -38,10 +44,71 @@ fn a_full_event_is_read() {
     assert_eq!(posted.id.as_deref(), Some("order-7"));
     assert_eq!(posted.topics.len(), 2);
     assert_eq!(posted.content.title, "T");
-    assert_eq!(posted.expires_in_s, Some(1800));
+    let five = Retry::new(Some(5), Duration::from_secs(2), Duration::from_mins(1)).unwrap();
+    let wish = Wish {
+        retry: Some(five),
+        expires_in: Some(Duration::from_mins(30)),
+        guarantee: Some(Guarantee::AtLeastOnce),
+        urgency: Some(Urgency::Bulk),
+    };
+    assert_eq!(posted.wish, wish);
+}
+
+#[test]
+fn a_topic_section_holds_where_the_poster_says_nothing_and_never_changes_the_digest() {
+    let pattern = fanfare_nats::Pattern::parse("news.>").unwrap();
+    let section = Wish {
+        expires_in: Some(Duration::from_mins(5)),
+        urgency: Some(Urgency::Bulk),
+        retry: Retry::new(Some(1), Duration::from_secs(1), Duration::from_secs(1)).ok(),
+        ..Wish::default()
+    };
+    let sections = TopicPolicies::new(vec![(pattern, section)]);
+    let event = |body: &Value, topics: &TopicPolicies| {
+        let posted = read(body.clone(), None).unwrap();
+        posted.into_event("n".into(), None, topics, Timestamp::UNIX_EPOCH)
+    };
+    let plain = json!({"topics": ["news.local"], "title": "t"});
+    let (before, after) = (
+        event(&plain, &TopicPolicies::default()),
+        event(&plain, &sections),
+    );
     assert_eq!(
-        (posted.urgency, posted.guarantee),
-        (Urgency::Bulk, Guarantee::AtLeastOnce)
+        (after.urgency, after.expires_at.as_second()),
+        (Urgency::Bulk, 300)
+    );
+    assert_eq!(after.retry.attempts(), Some(1));
+    assert_eq!(
+        (before.urgency, before.retry),
+        (Urgency::Urgent, Retry::DEFAULT)
+    );
+    assert_eq!(before.digest, after.digest);
+    let mut own = plain.clone();
+    own["urgency"] = "urgent".into();
+    own["retries"] = json!({"attempts": 9});
+    let own = event(&own, &sections);
+    assert_eq!(
+        (own.urgency, own.retry.attempts()),
+        (Urgency::Urgent, Some(9))
+    );
+    assert_eq!(own.expires_at.as_second(), 300);
+    assert_ne!(own.digest, after.digest);
+}
+
+#[test]
+fn retries_that_cannot_be_are_named_where_they_stand() {
+    let body = |retries: Value| json!({"topics": ["a"], "title": "t", "retries": retries});
+    assert_eq!(pointers(body(json!(3))), ["/retries"]);
+    assert_eq!(
+        pointers(body(json!({"attempts": 0}))),
+        ["/retries/attempts"]
+    );
+    let long = json!({"first": "2h", "more": 1});
+    assert_eq!(pointers(body(long)), ["/retries/more"]);
+    assert_eq!(pointers(body(json!({"first": "2h"}))), ["/retries/first"]);
+    assert_eq!(
+        pointers(body(json!({"longest": "2d"}))),
+        ["/retries/longest"]
     );
 }
 
@@ -51,7 +118,7 @@ fn all_flaws_are_named_at_once() {
         "id": "a\nb", "topics": ["a..b", "fanfare.x"], "title": " ", "body": 5,
         "url": "javascript:1", "image": "ftp://x/y", "data": [], "urgency": "now", "sound": "",
         "badge": -1, "thread": 7, "interruption": "loud", "overrides": {"apns": 1},
-        "expires_in": "2d", "guarantee": "at_most_once", "ttl": 5,
+        "expires_in": "2d", "guarantee": "exactly_once", "ttl": 5,
     });
     let mut found = pointers(body);
     found.sort();

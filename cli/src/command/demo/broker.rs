@@ -3,24 +3,21 @@
 use std::path::Path;
 
 use anyhow::Context;
+use fanfare_nats::permissions::Role;
 use fanfare_nats::stream::Topology;
 use fanfare_nats::{ConnectOptions, Event, Level};
 use fanfare_nats_server::{Download, Environment, Options, Server, Step, obtain};
 use futures::{StreamExt, TryStreamExt, stream};
-use rand::Rng;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::configuration::{ACK_WAIT, EXPIRES_IN};
+use super::configuration::{self, ACK_WAIT, EXPIRES_IN};
 use super::screen::Screen;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::roles::{self, Process};
+use crate::users::Users;
 
-/// The user that the demo makes.
-pub(super) const USER: &str = "fanfare";
-/// Where its password is, in the demo's folder.
-pub(super) const PASSWORD_FILE: &str = "nats-password";
 /// Reads at once.
 const AT_ONCE: usize = 16;
 
@@ -78,15 +75,10 @@ impl Broker {
         while let Ok(step) = said.try_recv() {
             screen.tell(&step);
         }
-        let user = (
-            USER.to_owned(),
-            format!("{:032x}", rand::rng().random::<u128>()),
-        );
-        let file = folder.join(PASSWORD_FILE);
-        std::fs::write(&file, &user.1)
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let users = Users::made();
+        users.write(folder)?;
         let options = Options {
-            credentials: Some(user.clone()),
+            extra: users.configuration(&configuration::scope()),
             ..Options::ephemeral()
         };
         let server = Server::start(&obtained.path, options).await;
@@ -99,10 +91,10 @@ impl Broker {
         server.advice().iter().for_each(|it| screen.tell(it));
         let options = ConnectOptions {
             servers: vec![server.url()],
-            user: Some(user),
             replicas: 1,
             ..ConnectOptions::default()
         };
+        let options = users.admit(&options, Role::Owner);
         Ok(Self { server, options })
     }
 

@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fanfare_nats::Lane;
+use fanfare_nats::event::SourceName;
+use fanfare_nats::permissions::Scope;
+use fanfare_nats::subject::Names;
 use fanfare_sim::{Latency, QuakesConfig, SimConfig, Whereabouts};
 
 /// How long the doubles take to answer.
@@ -27,6 +31,8 @@ pub(super) const RISEN_S: f64 = 6270.0;
 /// Where the table ends.
 pub(super) const END_S: f64 = 59.1 * 3600.0;
 const SOURCE: &str = "quakes";
+/// One app at each double.
+const APPS: [&str; 2] = ["ios", "android"];
 /// Where the sim serves them as a document.
 pub(super) const DOCUMENT: &str = "/quakes/all_day.geojson";
 /// Where as frames.
@@ -46,34 +52,34 @@ pub(super) fn sim(folder: &Path) -> SimConfig {
     config
 }
 
-/// How to reach the broker.
-pub(super) struct Access<'a> {
-    pub(super) url: &'a str,
-    pub(super) user: &'a str,
-    pub(super) password_file: &'a Path,
+/// The lanes and the source that the broker's lists of permissions name.
+pub(super) fn scope() -> Scope {
+    let lanes = APPS.iter().flat_map(|app| {
+        let lane = move |urgency| Lane::parse(&format!("{app}-{urgency}"));
+        ["urgent", "bulk"].into_iter().filter_map(lane)
+    });
+    Scope {
+        lanes: lanes.collect(),
+        sources: SourceName::parse(SOURCE).into_iter().collect(),
+        ..Scope::any(Names::default())
+    }
 }
 
-/// The roles' file.
-pub(super) fn roles(access: &Access<'_>, at: &Whereabouts) -> Option<String> {
-    let parts = [own(access), apps(at)?, source(at)];
+/// The roles' file; who connects is told by each role's environment.
+pub(super) fn roles(url: &str, at: &Whereabouts) -> Option<String> {
+    let parts = [own(url), apps(at)?, source(at)];
     Some(parts.join("\n"))
 }
 
 /// The processes themselves.
-fn own(access: &Access<'_>) -> String {
-    let Access {
-        url,
-        user,
-        password_file,
-    } = access;
-    let password_file = password_file.display();
+fn own(url: &str) -> String {
+    let ack_wait_ms = ACK_WAIT.as_millis();
     format!(
         r#"# Made by `fanfare demo`.
 [nats]
 url = "{url}"
-user = "{user}"
-password_file = '{password_file}'
 manage = "verify"
+ack_wait_ms = {ack_wait_ms}
 
 [log]
 format = "json"
@@ -92,16 +98,17 @@ stride = {STRIDE}
     )
 }
 
-/// One app at each double.
+/// The apps.
 fn apps(at: &Whereabouts) -> Option<String> {
     let (apns, fcm) = (at.apns?, at.fcm?);
+    let [ios, android] = APPS;
     let (ca, key) = (at.ca.display(), at.apns_key.display());
     let account = at.fcm_service_account.display();
     let (key_id, team_id) = (&at.apns_key_id, &at.apns_team_id);
     let bundle_id = at.apns_topics.first()?;
     Some(format!(
         r#"[[app]]
-name = "ios"
+name = "{ios}"
 provider = "apns"
 endpoint = "https://{apns}"
 ca_file = '{ca}'
@@ -112,7 +119,7 @@ bundle_id = "{bundle_id}"
 timeout = "2500ms"
 
 [[app]]
-name = "android"
+name = "{android}"
 provider = "fcm"
 endpoint = "https://{fcm}"
 ca_file = '{ca}'

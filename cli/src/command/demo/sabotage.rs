@@ -30,6 +30,7 @@ pub(super) async fn run(
         options,
         manage: Manage::Verify,
         process,
+        users: None,
     };
     composition.run(std::future::pending()).await
 }

@@ -1,21 +1,23 @@
 //! The processes of the demo: who runs, who was killed, and the end of all of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use fanfare_nats::permissions::Role;
 use fanfare_nats_server::Environment;
 use tempfile::TempDir;
 
 use super::actor::{self, Actor};
-use super::broker::{self, Broker, Held};
-use super::configuration::{self, Access};
+use super::broker::{Broker, Held};
+use super::configuration;
 use super::outside::Outside;
 use super::screen::Screen;
 use super::{Demo, Sabotage};
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::users;
 
 /// The roles' configuration, in the demo's folder.
 const CONFIGURATION: &str = "fanfare.toml";
@@ -89,7 +91,9 @@ impl Stage {
         let launch = actor::launch(&self.environment)?
             .arg("--config")
             .arg(file)
-            .env("FANFARE__PROCESS__NODE", name);
+            .env("FANFARE__PROCESS__NODE", name)
+            .env("FANFARE__NATS__USER", role)
+            .env("FANFARE__NATS__PASSWORD_FILE", self.password_file(role)?);
         let launch = match self.sabotage {
             Some(Sabotage::AckEarly) if role == "notifier" => {
                 launch.args(["demo", "--sabotage", "ack-early", "--part", "notifier"])
@@ -99,6 +103,12 @@ impl Stage {
         let actor = Arc::new(Actor::start(name, launch, self.folder.path())?);
         locked(&self.roles).push(Arc::clone(&actor));
         Ok(actor)
+    }
+
+    /// Each role has a user of its own at the broker.
+    fn password_file(&self, role: &str) -> anyhow::Result<PathBuf> {
+        let user = Role::parse(role).with_context(|| format!("there is no role {role}"))?;
+        Ok(users::password_file(self.folder.path(), user))
     }
 
     /// The roles that run, or should.
@@ -180,12 +190,7 @@ impl Stage {
 
 /// Writes the roles' file, and reads it as they will.
 fn configure(folder: &Path, broker: &Broker, outside: &Outside) -> Result<Config, Failure> {
-    let access = Access {
-        url: &broker.server().url(),
-        user: broker::USER,
-        password_file: &folder.join(broker::PASSWORD_FILE),
-    };
-    let text = configuration::roles(&access, outside.at());
+    let text = configuration::roles(&broker.server().url(), outside.at());
     let text = text.context("the sim plays no providers")?;
     let file = folder.join(CONFIGURATION);
     std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;

@@ -56,7 +56,8 @@ pub fn classify(
         reason: reason.clone(),
         retry_after: answer::retry_after(headers, now),
         scope,
-        maybe_delivered: false,
+        // A server that failed may have done so after it had taken the push.
+        maybe_delivered: status >= 500,
     };
     let credentials = || Outcome::Credentials {
         reason: reason.clone(),
@@ -183,8 +184,8 @@ mod tests {
         let check = |status, reason: &str, expected| {
             let (outcome, _) = judged(status, &format!(r#"{{"reason":"{reason}"}}"#));
             assert!(
-                matches!(outcome, Outcome::Unavailable { scope, maybe_delivered: false, .. }
-                    if scope == expected),
+                matches!(outcome, Outcome::Unavailable { scope, maybe_delivered, .. }
+                    if scope == expected && maybe_delivered == (status >= 500)),
                 "{outcome:?}"
             );
         };

@@ -92,7 +92,7 @@ impl Status {
         if violations.any(|it| names_device(&it.subject) || names_device(&it.description)) {
             Scope::Device
         } else {
-            Scope::App
+            Scope::Quota
         }
     }
 }
@@ -124,7 +124,8 @@ pub fn classify(
         reason,
         retry_after: Some(answer::retry_after(headers, now).unwrap_or(wait)),
         scope,
-        maybe_delivered: false,
+        // A server that failed may have done so after it had taken the push.
+        maybe_delivered: status >= 500,
     };
     let outcome = match (status, fcm_error) {
         (404, Some("UNREGISTERED")) | (403, Some("SENDER_ID_MISMATCH")) => unregistered(reason),
@@ -302,8 +303,8 @@ mod tests {
             );
         };
         check(quota("device:abc"), Scope::Device);
-        check(quota("project:p"), Scope::App);
-        check(None, Scope::App);
+        check(quota("project:p"), Scope::Quota);
+        check(None, Scope::Quota);
     }
 
     #[test]
@@ -328,7 +329,7 @@ mod tests {
                 reason: "status 502".into(),
                 retry_after: Some(FIRST_WAIT),
                 scope: Scope::App,
-                maybe_delivered: false,
+                maybe_delivered: true,
             }
         );
     }

@@ -77,7 +77,7 @@ pub(crate) fn scripted(answer: &Answer, push: &Push, now_ms: i64) -> Option<Repl
                 .retry_after(*retry_after, now_ms)
         }
         Answer::Shutdown => rpc_error(503, "UNAVAILABLE", "The service is currently unavailable."),
-        Answer::Internal | Answer::EndlessBody => {
+        Answer::Internal | Answer::AcceptedInternal | Answer::EndlessBody => {
             let why = "Internal error encountered.";
             fcm_error(500, "INTERNAL", Some("INTERNAL"), why, &[])
         }

@@ -1,0 +1,317 @@
+//! `fanfare dead-letters replay`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use fanfare_fetcher::config::Period;
+use fanfare_nats::dead::{Case, DeadLetter, DeadReason, Done, Entry, Kind, Rejudged, Wanted};
+use fanfare_nats::{Broker, Event};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+
+use super::fate::Now;
+use super::filter::Filter;
+use super::{letter, list, progress, table};
+use crate::exit::Failure;
+
+/// Tasks replayed at a time.
+const AT_ONCE: usize = 8;
+/// Errors that are told one by one.
+const TOLD: usize = 5;
+
+/// No event is worth something for longer (design section 3).
+const LONGEST: Duration = Duration::from_hours(24);
+const SHORTEST: Duration = Duration::from_mins(1);
+
+#[derive(Args)]
+pub(super) struct Asked {
+    /// This letter; may be given several times
+    #[arg(long, value_name = "SEQ")]
+    seq: Vec<u64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Tells what would be sent, and sends nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How long it is worth sending from now on: 1m to 24h
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    expires_in: Period,
+    /// Does not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// What was asked for, checked.
+pub(super) struct Chosen {
+    which: Which,
+    is_dry_run: bool,
+    is_confirmed: bool,
+    expires_at: Timestamp,
+}
+
+enum Which {
+    Numbers(Vec<u64>),
+    Wanted(Wanted),
+}
+
+impl Asked {
+    /// Checks the command line.
+    pub(super) fn chosen(self, now: Timestamp) -> Result<Chosen, Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        let which = match (self.seq.is_empty(), self.filter.is_everything()) {
+            (true, true) => {
+                return usage("name letters: --seq, or one of --reason, --app, --event, --since");
+            }
+            (false, false) => return usage("--seq names letters: it takes no filter"),
+            (false, true) => Which::Numbers(self.seq),
+            (true, false) => Which::Wanted(self.filter.wanted(now)?),
+        };
+        let expires_in = self.expires_in.0;
+        if !(SHORTEST..=LONGEST).contains(&expires_in) {
+            return usage("--expires-in is 1m to 24h");
+        }
+        Ok(Chosen {
+            which,
+            is_dry_run: self.dry_run,
+            is_confirmed: self.yes,
+            expires_at: now + expires_in,
+        })
+    }
+}
+
+impl Chosen {
+    pub(super) async fn run(self, broker: &Broker, now: Timestamp) -> Result<(), Failure> {
+        let entries = match &self.which {
+            Which::Numbers(numbers) => {
+                let mut entries = Vec::new();
+                for seq in numbers {
+                    entries.push(letter(broker, *seq).await?);
+                }
+                entries
+            }
+            Which::Wanted(wanted) => list::read(broker, wanted).await?,
+        };
+        if entries.is_empty() {
+            println!("no dead letter matches");
+            return Ok(());
+        }
+        let known = list::judged(broker, &entries, now).await?;
+        let letters: Vec<(&Entry, Now)> = entries.iter().zip(known).collect();
+        print!("{}", summary(&letters));
+        if let (Which::Numbers(_), [(entry, now)]) = (&self.which, letters.as_slice())
+            && !now.is_open()
+            && !now.is_done()
+        {
+            let why = now.explained();
+            return Err(anyhow::anyhow!("letter {} is not replayed: {why}", entry.seq).into());
+        }
+        let open = letters.iter().filter(|(_, now)| now.is_open());
+        let open: Vec<&DeadLetter> = open.filter_map(|(entry, _)| entry.letter()).collect();
+        if open.is_empty() {
+            println!("there is nothing to replay");
+            return Ok(());
+        }
+        if self.is_dry_run {
+            println!("nothing was sent: --dry-run");
+            return Ok(());
+        }
+        if !self.is_confirmed && !is_confirmed(open.len())? {
+            println!("nothing was sent");
+            return Ok(());
+        }
+        let work = Work::of(broker, &open, self.expires_at).await?;
+        work.run(broker, now).await?.told(self.expires_at)
+    }
+}
+
+/// Asks where somebody can answer.
+fn is_confirmed(n: usize) -> Result<bool, Failure> {
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return Err(Failure::Usage(
+            "nobody can be asked here: add --yes, or --dry-run to look first".to_owned(),
+        ));
+    }
+    eprint!("fanfare: replay {n} letters? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Counts by reason and app, and why letters are left alone.
+fn summary(letters: &[(&Entry, Now)]) -> String {
+    let mut counts = BTreeMap::<(&str, &str), [usize; 4]>::new();
+    let mut left = BTreeMap::<Now, usize>::new();
+    for (entry, now) in letters {
+        let app = entry.letter().map_or("-", |it| it.app.as_str());
+        let reason = entry.kind().map_or("?", Kind::as_str);
+        let [all, open, accepted, other] = counts.entry((reason, app)).or_default();
+        *all += 1;
+        match now {
+            Now::Open => *open += 1,
+            Now::Accepted => *accepted += 1,
+            Now::Replayed
+            | Now::Waiting
+            | Now::BeingSent
+            | Now::Unclear
+            | Now::Superseded
+            | Now::EventGone
+            | Now::ReceiptsGone
+            | Now::Unreadable
+            | Now::NotSendable => *other += 1,
+        }
+        if !now.is_open() {
+            *left.entry(*now).or_default() += 1;
+        }
+    }
+    let rows: Vec<[String; 6]> = counts
+        .iter()
+        .map(|((reason, app), [all, open, accepted, other])| {
+            let [all, open, accepted, other] =
+                [all, open, accepted, other].map(ToString::to_string);
+            [(*reason).into(), (*app).into(), all, open, accepted, other]
+        })
+        .collect();
+    let head = [
+        "reason",
+        "app",
+        "letters",
+        "to replay",
+        "accepted since",
+        "left alone",
+    ];
+    let mut text = table::of(head, &rows);
+    for (now, n) in left {
+        // Writing to a String cannot fail.
+        let _ok = writeln!(text, "{n} {}: {}", now.word(), now.explained());
+    }
+    text
+}
+
+/// What is to be done, task by task and message by message.
+#[derive(Default)]
+struct Work {
+    cases: Vec<Case>,
+    events: Vec<(Event, u64)>,
+}
+
+impl Work {
+    async fn of(
+        broker: &Broker,
+        letters: &[&DeadLetter],
+        expires_at: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let mut cases = BTreeMap::<_, Case>::new();
+        let mut events = Vec::new();
+        for letter in letters {
+            let case = if letter.reason == DeadReason::Invalid {
+                match broker.rejudge(letter, expires_at).await? {
+                    Rejudged::Event(event) => {
+                        events.push((
+                            Event {
+                                expires_at,
+                                ..*event
+                            },
+                            letter.event_seq,
+                        ));
+                        None
+                    }
+                    Rejudged::Task(case) => Some(case),
+                    Rejudged::Again
+                    | Rejudged::Unreadable(_)
+                    | Rejudged::Gone
+                    | Rejudged::Neither => None,
+                }
+            } else {
+                Case::of(letter, expires_at)
+            };
+            let Some(case) = case else { continue };
+            let (event, lane) = (case.task.event.clone(), case.task.lane.clone());
+            let key = (event, lane, case.task.range.index());
+            match cases.get_mut(&key) {
+                Some(known) => known.join(case),
+                None => {
+                    cases.insert(key, case);
+                }
+            }
+        }
+        let cases = cases.into_values().collect();
+        Ok(Self { cases, events })
+    }
+
+    async fn run(self, broker: &Broker, now: Timestamp) -> anyhow::Result<Report> {
+        let n = u64::try_from(self.cases.len() + self.events.len()).unwrap_or(u64::MAX);
+        let bar = progress::bar("replaying:", n);
+        let mut report = Report::default();
+        for (event, seq) in &self.events {
+            match broker.publish_again(event, *seq).await {
+                Ok(()) => report.n_events += 1,
+                Err(error) => report.errors.push(error.into()),
+            }
+            bar.inc(1);
+        }
+        let replays = self.cases.iter().map(|case| async move {
+            let done = broker.replay(case, now).await;
+            done.with_context(|| format!("event {}", case.task.event))
+        });
+        let mut replays = stream::iter(replays).buffer_unordered(AT_ONCE);
+        while let Some(done) = replays.next().await {
+            match done {
+                Ok(Done::Replayed(assessed)) => {
+                    report.n_tasks += 1;
+                    report.n_devices += assessed.judged.n_open;
+                    report.n_rests += usize::from(assessed.judged.has_rest);
+                }
+                Ok(Done::Nothing(_)) => report.n_nothing += 1,
+                Err(error) => report.errors.push(error),
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(report)
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    n_devices: usize,
+    n_tasks: usize,
+    n_rests: usize,
+    n_events: usize,
+    n_nothing: usize,
+    errors: Vec<anyhow::Error>,
+}
+
+impl Report {
+    fn told(self, expires_at: Timestamp) -> Result<(), Failure> {
+        println!(
+            "replayed {} devices one by one, {} tasks from where they stood, {} events; \
+             they are sent until {}",
+            self.n_devices,
+            self.n_rests,
+            self.n_events,
+            list::seconds(expires_at)
+        );
+        if self.n_nothing > 0 {
+            println!(
+                "{} tasks were left alone: somebody took them up meanwhile",
+                self.n_nothing
+            );
+        }
+        let n = self.errors.len();
+        if n == 0 {
+            return Ok(());
+        }
+        for error in self.errors.iter().take(TOLD) {
+            eprintln!("fanfare: {error:#}");
+        }
+        let all = n + self.n_tasks + self.n_nothing + self.n_events;
+        Err(
+            anyhow::anyhow!("{n} of {all} could not be replayed; doing it again is harmless")
+                .into(),
+        )
+    }
+}

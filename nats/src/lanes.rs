@@ -1,0 +1,139 @@
+//! Lanes as the broker knows them: what waits, what is in hand, and the pause of an operator, which
+//! is the broker's own pause of a lane's durable. It survives every restart, and `nats consumer
+//! pause` does the same.
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, Stream};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::connect::Broker;
+use crate::consumer::Claims;
+use crate::plan::Lane;
+use crate::subject::Names;
+
+/// One lane at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneReport {
+    /// Which lane.
+    pub lane: Lane,
+    /// Tasks that nobody has taken yet.
+    pub n_pending: u64,
+    /// Tasks that were taken and are not settled.
+    pub n_in_hand: u64,
+    /// Until when an operator has paused it.
+    pub paused_until: Option<Timestamp>,
+}
+
+/// Why a lane could not be looked at, paused or resumed.
+#[derive(Debug, Error)]
+pub enum LaneError {
+    /// No such lane has a durable: no notifier with its app was ever started.
+    #[error("there is no lane {0}")]
+    Unknown(String),
+    /// The moment cannot be told to the broker.
+    #[error("the pause would end at no date")]
+    Date,
+    /// The broker did not answer, or refuses.
+    #[error("the broker does not say how the lanes are: {0}")]
+    Broker(String),
+}
+
+impl Broker {
+    /// Every lane that has a durable, by name.
+    ///
+    /// # Errors
+    /// [`LaneError::Broker`].
+    pub async fn lanes(&self) -> Result<Vec<LaneReport>, LaneError> {
+        let stream = self.lane_stream().await?;
+        let mut consumers = stream.consumers();
+        let mut lanes = Vec::new();
+        while let Some(info) = consumers.try_next().await.map_err(broker)? {
+            lanes.extend(report(&info));
+        }
+        lanes.sort_by_key(|it| it.lane.to_string());
+        Ok(lanes)
+    }
+
+    /// Stops the delivery of a lane's tasks until a moment; what is in hand is handed back by the
+    /// notifiers within seconds. Pausing again sets the new moment.
+    ///
+    /// # Errors
+    /// [`LaneError`].
+    pub async fn pause_lane(&self, lane: &Lane, until: Timestamp) -> Result<(), LaneError> {
+        let until = time::OffsetDateTime::from_unix_timestamp_nanos(until.as_nanosecond())
+            .map_err(|_| LaneError::Date)?;
+        let stream = self.lane_stream().await?;
+        let name = Names::send_consumer(lane);
+        let paused = stream.pause_consumer(&name, until);
+        paused.await.map(drop).map_err(|error| failed(lane, &error))
+    }
+
+    /// Ends a pause; a lane that is not paused stays as it is.
+    ///
+    /// # Errors
+    /// [`LaneError`].
+    pub async fn resume_lane(&self, lane: &Lane) -> Result<(), LaneError> {
+        let stream = self.lane_stream().await?;
+        let name = Names::send_consumer(lane);
+        let resumed = stream.resume_consumer(&name).await;
+        resumed.map(drop).map_err(|error| failed(lane, &error))
+    }
+
+    async fn lane_stream(&self) -> Result<Stream<()>, LaneError> {
+        let name = self.names.tasks();
+        self.reads.get_stream_no_info(name).await.map_err(broker)
+    }
+}
+
+impl Claims {
+    /// How long an operator's pause of this durable goes on; `None` if it is not paused.
+    ///
+    /// # Errors
+    /// [`LaneError::Broker`]: it is not known.
+    pub async fn pause_left(&self) -> Result<Option<Duration>, LaneError> {
+        let info = self.consumer().get_info().await.map_err(broker)?;
+        Ok(info
+            .paused
+            .then(|| info.pause_remaining.unwrap_or_default()))
+    }
+}
+
+fn report(info: &Info) -> Option<LaneReport> {
+    let lane = Lane::parse(info.name.strip_prefix(SEND)?)?;
+    let until = info.config.pause_until.filter(|_| info.paused);
+    Some(LaneReport {
+        lane,
+        n_pending: info.num_pending,
+        n_in_hand: u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX),
+        paused_until: until
+            .and_then(|it| Timestamp::from_nanosecond(it.unix_timestamp_nanos()).ok()),
+    })
+}
+
+/// How the names of lanes' durables begin.
+const SEND: &str = "send-";
+
+fn failed(lane: &Lane, error: &ConsumerError) -> LaneError {
+    match error.kind() {
+        ConsumerErrorKind::JetStream(cause)
+            if cause.error_code() == ErrorCode::CONSUMER_NOT_FOUND =>
+        {
+            LaneError::Unknown(lane.to_string())
+        }
+        ConsumerErrorKind::TimedOut
+        | ConsumerErrorKind::Request
+        | ConsumerErrorKind::InvalidConsumerType
+        | ConsumerErrorKind::InvalidName
+        | ConsumerErrorKind::JetStream(_)
+        | ConsumerErrorKind::Other => broker(error),
+    }
+}
+
+fn broker(error: impl std::fmt::Display) -> LaneError {
+    LaneError::Broker(error.to_string())
+}

@@ -1,0 +1,417 @@
+//! Dead letters from a provider's refusal to the replay that is accepted, judged by the provider's
+//! ledger alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support functions of tests"
+)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fanfare_nats::bucket::Expect;
+use fanfare_nats::dead::{Case, DeadLetter, DeadReason, Done, Entry, Wanted};
+use fanfare_nats::event::{Content, Guarantee, SourceName, Urgency};
+use fanfare_nats::plan::{HashRange, Lane};
+use fanfare_nats::receipt::{Claim, Line, Mark, Receipt};
+use fanfare_nats::stream::Topology;
+use fanfare_nats::testing::TestServer;
+use fanfare_nats::{
+    AppName, Broker, Device, DeviceHash, DeviceId, Event, Level, Pattern, Readiness, Subscription,
+    Task, Token, Topic,
+};
+use fanfare_notifier::provider::{AppConfig, ProviderKind};
+use fanfare_notifier::{Config, Metrics, RunError, lanes, run};
+use fanfare_sim::ledger::{self, Request, Verdict};
+use fanfare_sim::script::{Answer, RetryAfter, Rule, Scope};
+use fanfare_sim::{Sim, SimConfig};
+use jiff::{Timestamp, ToSpan};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+#[expect(clippy::disallowed_methods, reason = "the tests' one clock")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+async fn eventually(mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the state was not reached in 20 s"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A broker, a provider double, and a notifier between them.
+struct World {
+    broker: Broker,
+    sim: Sim,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), RunError>>,
+    _server: TestServer,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn start(n_devices: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sim = Sim::start(SimConfig::in_folder(folder.path()));
+        let sim = sim.await.unwrap();
+        let at = sim.whereabouts();
+        let config = Config {
+            app: vec![AppConfig {
+                key_file: Some(at.apns_key.clone()),
+                key_id: Some(at.apns_key_id.as_str().into()),
+                team_id: Some(at.apns_team_id.as_str().into()),
+                bundle_id: Some(at.apns_topics[0].as_str().into()),
+                endpoint: Some(format!("https://{}", at.apns.unwrap()).into()),
+                ca_file: Some(at.ca.clone()),
+                ..AppConfig::new("main", ProviderKind::Apns)
+            }],
+            ..Config::default()
+        };
+        let server = TestServer::start().await;
+        let topology = Topology::new(1, lanes(&config).unwrap());
+        let broker = server.broker_with("n1", &topology).await;
+        for n in 0..n_devices {
+            let (id, device) = device(n);
+            let put = broker.put_device(&id, &device, Expect::Absent);
+            put.await.unwrap();
+        }
+        let (stop, readiness) = (CancellationToken::new(), Readiness::new());
+        let metrics = Metrics::default();
+        let running = run(
+            config,
+            broker.clone(),
+            metrics,
+            readiness.clone(),
+            stop.clone(),
+        );
+        #[expect(clippy::disallowed_methods, reason = "the test waits for it in `end`")]
+        let running = tokio::spawn(running);
+        eventually(async || readiness.is_ready() && readiness.conditions().len() >= 2).await;
+        Self {
+            broker,
+            sim,
+            stop,
+            running,
+            _server: server,
+            _folder: folder,
+        }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+        self.sim.stop().await;
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        let path = self.sim.ledger().path().unwrap();
+        let entries = ledger::read(path).unwrap();
+        entries
+            .filter_map(|it| match it {
+                Ok(ledger::Entry::Request(request)) => Some(request),
+                Ok(ledger::Entry::Answered { .. }) | Err(_) => None,
+            })
+            .collect()
+    }
+
+    /// How often each token's push was accepted.
+    fn accepted(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for request in self.requests() {
+            if request.verdict == Verdict::Accepted {
+                *counts.entry(request.token).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    async fn letters(&self) -> Vec<DeadLetter> {
+        let mut letters = Vec::new();
+        let take = |entry: Entry, _| letters.extend(entry.letter().cloned());
+        let wanted = Wanted::default();
+        self.broker.dead_letters(&wanted, take).await.unwrap();
+        letters
+    }
+
+    /// Replays the letters of one task together.
+    async fn replay(&self, letters: &[DeadLetter]) -> Done {
+        let until = now() + 10.minutes();
+        let cases = letters.iter().map(|it| Case::of(it, until).unwrap());
+        let case = cases.reduce(|mut one, other| {
+            assert!(one.is_of_task(&other));
+            one.join(other);
+            one
+        });
+        self.broker.replay(&case.unwrap(), now()).await.unwrap()
+    }
+
+    async fn publish(&self, item: &str) -> Event {
+        let event = event(item);
+        self.broker.publish(&event, false).await.unwrap();
+        event
+    }
+
+    async fn last_receipt(&self, letter: &DeadLetter) -> Receipt {
+        let task = letter.task_until(now()).unwrap();
+        let (_, last) = self.broker.receipts(&task).await.unwrap();
+        last.unwrap()
+    }
+}
+
+fn token(n: usize) -> String {
+    format!("{n:064x}")
+}
+
+fn device(n: usize) -> (DeviceId, Device) {
+    let device = Device {
+        app: AppName::parse("main").unwrap(),
+        token: Token::parse(&token(n)).unwrap(),
+        user: None,
+        locale: None,
+        time_zone: None,
+        subscriptions: vec![Subscription {
+            pattern: Pattern::parse("news").unwrap(),
+            filters: vec![],
+        }],
+        registered_at: Timestamp::UNIX_EPOCH,
+    };
+    (DeviceId::parse(&format!("device-{n}")).unwrap(), device)
+}
+
+fn hash(n: usize) -> DeviceHash {
+    DeviceHash::of(&format!("device-{n}"))
+}
+
+fn event(item: &str) -> Event {
+    Event {
+        source: SourceName::parse("test").unwrap(),
+        item: item.to_owned(),
+        level: Level::First,
+        topics: vec![Topic::parse("news").unwrap()],
+        kind: "fanfare.event".to_owned(),
+        occurred_at: Some(now()),
+        expires_at: now() + 1.hours(),
+        urgency: Urgency::Urgent,
+        guarantee: Guarantee::AtLeastOnce,
+        retry: fanfare_nats::policy::Retry::DEFAULT,
+        digest: None,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        content: Content {
+            title: item.to_owned(),
+            ..Content::default()
+        },
+    }
+}
+
+fn refusing(token: Option<String>) -> Rule {
+    Rule {
+        token,
+        ..Rule::new(Answer::Reason {
+            status: 400,
+            reason: "PayloadEmpty".to_owned(),
+            retry_after: None,
+        })
+    }
+}
+
+fn is_replayed(done: &Done) -> bool {
+    matches!(done, Done::Replayed(_))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_pushes_are_accepted_once_when_they_are_replayed_however_often() {
+    let world = World::start(60).await;
+    let rule = Rule {
+        token_share: 0.5,
+        ..refusing(None)
+    };
+    world.sim.add_rule(rule);
+    let event = world.publish("us1").await;
+    eventually(async || world.accepted().len() + world.letters().await.len() == 60).await;
+    let letters = world.letters().await;
+    assert!((10..50).contains(&letters.len()), "void: {}", letters.len());
+    for letter in &letters {
+        assert_eq!(letter.reason, DeadReason::Refused);
+        assert_eq!(
+            (letter.event.as_str(), letter.attempts),
+            (event.id().as_str(), 1)
+        );
+        assert_eq!(
+            (letter.error.as_str(), letter.node.as_str()),
+            ("PayloadEmpty", "n1")
+        );
+        assert_eq!(letter.trace_id(), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert!(!format!("{letter:?}").contains(&"0".repeat(60)), "a token");
+    }
+    eventually(async || world.last_receipt(&letters[0]).await.is_finished()).await;
+
+    // Refused again: another letter, and a replay of both reaches the device once.
+    let again = &letters[..1];
+    assert!(is_replayed(&world.replay(again).await));
+    eventually(async || world.letters().await.len() == letters.len() + 1).await;
+    eventually(async || world.last_receipt(&again[0]).await.is_finished()).await;
+    world.sim.script().clear();
+    let letters = world.letters().await;
+    let (one, two) = tokio::join!(world.replay(&letters), world.replay(&letters));
+    assert!(is_replayed(&one) || is_replayed(&two), "{one:?} {two:?}");
+    eventually(async || world.accepted().len() == 60).await;
+    eventually(async || world.last_receipt(&again[0]).await.is_finished()).await;
+
+    // Nobody is left, for one operator or two at once.
+    let (one, two) = tokio::join!(world.replay(&letters), world.replay(&letters));
+    assert!(!is_replayed(&one) && !is_replayed(&two), "{one:?} {two:?}");
+    let accepted = world.accepted();
+    assert_eq!(accepted.len(), 60);
+    assert!(accepted.values().all(|it| *it == 1), "{accepted:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_worth_sending_for_as_long_as_the_operator_says() {
+    let world = World::start(1).await;
+    world.sim.add_rule(refusing(None));
+    let event = world.publish("us1").await;
+    eventually(async || !world.letters().await.is_empty()).await;
+    let letters = world.letters().await;
+    eventually(async || world.last_receipt(&letters[0]).await.is_finished()).await;
+    world.sim.script().clear();
+    let until = now() + 5.hours();
+    let case = Case::of(&letters[0], until).unwrap();
+    let done = world.broker.replay(&case, now()).await.unwrap();
+    assert!(is_replayed(&done), "{done:?}");
+    eventually(async || world.accepted().len() == 1).await;
+    let expirations: Vec<_> = world
+        .requests()
+        .iter()
+        .map(|it| it.headers["apns-expiration"].clone())
+        .collect();
+    let expected = [event.expires_at, until].map(|it| it.as_second().to_string());
+    assert_eq!(expirations, expected);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_accepted_meanwhile_is_left_out_and_one_that_waits_goes_on_waiting() {
+    let world = World::start(4).await;
+    for n in [0, 1] {
+        world.sim.add_rule(refusing(Some(token(n))));
+    }
+    world.sim.add_rule(Rule {
+        token: Some(token(2)),
+        ..Rule::new(Answer::TooMany {
+            scope: Scope::Device,
+            retry_after: Some(RetryAfter::Seconds(90)),
+        })
+    });
+    world.publish("us1").await;
+    eventually(async || world.letters().await.len() == 2).await;
+    let letters = world.letters().await;
+    let waits = async || {
+        let last = world.last_receipt(&letters[0]).await;
+        last.low.is_none() && last.later.keys().eq([&hash(2)])
+    };
+    eventually(waits).await;
+
+    world.sim.script().clear();
+    assert!(is_replayed(&world.replay(&letters[..1]).await));
+    eventually(async || world.accepted().len() == 2).await;
+    eventually(waits).await;
+    let done = world.replay(&letters).await;
+    assert!(is_replayed(&done), "{done:?}");
+    eventually(async || world.accepted().len() == 3).await;
+    eventually(waits).await;
+    let accepted = world.accepted();
+    assert!(accepted.values().all(|it| *it == 1), "{accepted:?}");
+    assert!(!accepted.contains_key(&token(2)), "it was not due");
+    world.end().await;
+}
+
+/// A task whose first twenty devices had their turn, and one behind them, when it was given up.
+async fn given_up(broker: &Broker, task: &Task, hashes: &[(DeviceHash, usize)]) -> DeadLetter {
+    let at = Timestamp::from_millisecond(now().as_millisecond()).unwrap();
+    let claim = |delivered| Claim {
+        epoch: 0,
+        pass: 1,
+        message: 0,
+        delivered,
+        nonce: delivered,
+    };
+    let (low, above) = (hashes[20].0, hashes[30].0);
+    let line = |(device, _): &(DeviceHash, usize)| Line {
+        device: *device,
+        mark: Mark::Accepted,
+        attempt: 1,
+        reason: None,
+        at,
+    };
+    let walking = Receipt {
+        low: Some(low),
+        above: [above].into(),
+        lines: hashes[..20].iter().chain([&hashes[30]]).map(line).collect(),
+        ..Receipt::first(claim(1), "n0", at)
+    };
+    let claimed = Receipt {
+        claims_without_mark: 5,
+        lines: Vec::new(),
+        claim: claim(6),
+        ..walking.clone()
+    };
+    let closed = Receipt {
+        claim: claim(7),
+        low: None,
+        above: [].into(),
+        rest: Some(Mark::Dead),
+        ..claimed.clone()
+    };
+    let letter = DeadLetter::poisoned(task, 5, Some(low), at);
+    let (mut chain, _) = broker.receipts(task).await.unwrap();
+    for receipt in [Receipt::first(claim(1), "n0", at), walking, claimed, closed] {
+        chain.append(&receipt).await.unwrap();
+    }
+    broker.bury(&letter).await.unwrap();
+    letter
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_task_that_is_replayed_goes_on_where_it_stood() {
+    let world = World::start(0).await;
+    let event = world.publish("us1").await;
+    // Planned for nobody; the devices come later, and their task is as its workers left it.
+    let planned = async || world.broker.stored_plan(&event.id()).await.unwrap();
+    eventually(async || planned().await.is_some()).await;
+    let plan = planned().await.unwrap();
+    let mut hashes = Vec::new();
+    for n in 0..40 {
+        let (id, device) = device(n);
+        let put = world.broker.put_device(&id, &device, Expect::Absent);
+        put.await.unwrap();
+        hashes.push((hash(n), n));
+    }
+    hashes.sort_unstable();
+    let task = Task {
+        event: event.id(),
+        event_seq: plan.event_seq,
+        lane: Lane::parse("main-urgent").unwrap(),
+        range: HashRange::new(0, 0).unwrap(),
+        revision: plan.revision,
+        expires_at: event.expires_at,
+    };
+    let letter = given_up(&world.broker, &task, &hashes).await;
+    let letters = world.letters().await;
+    assert!(is_replayed(&world.replay(&letters).await));
+    eventually(async || world.last_receipt(&letter).await.is_finished()).await;
+    assert!(!is_replayed(&world.replay(&letters).await));
+    let mut expected: Vec<String> = hashes[20..].iter().map(|(_, n)| token(*n)).collect();
+    expected.retain(|it| *it != token(hashes[30].1));
+    expected.sort();
+    let accepted = world.accepted();
+    assert!(accepted.keys().eq(&expected), "{accepted:?}");
+    assert!(accepted.values().all(|it| *it == 1), "{accepted:?}");
+    world.end().await;
+}
