@@ -26,6 +26,7 @@ pub mod event;
 pub mod events;
 pub mod fail;
 pub mod feed;
+pub mod filter;
 mod genuine;
 pub mod hash;
 pub mod index;

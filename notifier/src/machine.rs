@@ -16,6 +16,7 @@ mod budget;
 mod effect;
 mod intents;
 mod judge;
+mod looking;
 mod mutant;
 mod plan;
 mod recording;

@@ -1,3 +1,5 @@
+//! What the lists allow, and how they are written down.
+
 use super::*;
 use crate::permissions::render::{accounts, isolated, users};
 

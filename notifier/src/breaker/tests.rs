@@ -1,3 +1,5 @@
+//! A breaker's life, and what never happens in it.
+
 use proptest::prelude::*;
 
 use super::*;

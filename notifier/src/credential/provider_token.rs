@@ -21,6 +21,10 @@ const MAX_AGE_S: i64 = 55 * 60;
 /// APNs: at most one new token in 20 minutes, else `TooManyProviderTokenUpdates` (Apple, ibid.).
 const MIN_AGE_S: i64 = 20 * 60;
 
+/// A token dated so much later than now was signed by a clock that has been set back since. No
+/// provider takes it, so it does not count among the tokens of the last 20 minutes.
+const AHEAD_S: i64 = 60;
+
 /// We renew between 35 and 45 minutes: far from both limits, and processes that started together
 /// do not renew together.
 const RENEW_S: std::ops::RangeInclusive<i64> = 35 * 60..=45 * 60;
@@ -118,7 +122,8 @@ impl ProviderToken {
         self.current.load().header.clone()
     }
 
-    /// APNs refused the token `used` as expired: renews it if it is old enough.
+    /// APNs refused the token `used` as expired or invalid: renews it if it is old enough, or dated
+    /// in the future.
     pub(crate) fn expired(&self, used: &HeaderValue, now: Timestamp) -> Renewal {
         let mut history = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.current.load().header != used {
@@ -170,7 +175,8 @@ impl ProviderToken {
 
 /// At most one new token in 20 minutes, and none while Apple's refusal of updates is fresh.
 fn may_issue(last_issued_at: i64, frozen_until: i64, now: i64) -> bool {
-    now - last_issued_at > MIN_AGE_S && now >= frozen_until
+    let is_ahead = last_issued_at - now > AHEAD_S;
+    is_ahead || (now - last_issued_at > MIN_AGE_S && now >= frozen_until)
 }
 
 fn issue(
@@ -269,6 +275,17 @@ pub(crate) mod tests {
         let first = token.header(at(0));
         assert_eq!(token.expired(&first, at(20)), Renewal::TooYoung);
         assert_eq!(token.header(at(20)), first);
+    }
+
+    #[test]
+    fn a_refused_token_of_a_clock_that_was_set_back_is_replaced_at_once() {
+        let token = token();
+        let ahead = token.header(at(60));
+        assert_eq!(token.header(at(1)), ahead, "it may be good");
+        assert_eq!(token.expired(&ahead, at(1)), Renewal::Renewed);
+        let right = token.header(at(1));
+        assert_ne!(right, ahead);
+        assert_eq!(token.expired(&right, at(2)), Renewal::TooYoung);
     }
 
     #[test]

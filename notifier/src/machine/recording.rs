@@ -3,6 +3,7 @@
 use fanfare_nats::DeviceHash;
 use fanfare_nats::receipt::{Later, Line, Mark};
 
+use super::judge::ALONE_FROM;
 use super::mutant::Mutant;
 use super::sending::Append;
 use super::{Appended, At, Budget, Effect, Settle, TaskMachine};
@@ -32,8 +33,10 @@ impl<L> TaskMachine<L> {
             let since = self.sending.unrecorded_since;
             since.is_some_and(|it| it + self.start.stride_after <= at.mono)
         };
+        let is_suspect = self.progress.claims_without_mark() >= ALONE_FROM;
+        let stride = if is_suspect { 1 } else { self.start.stride };
         // Without credit nobody begins anything before a receipt is stored.
-        n_unrecorded >= self.start.stride
+        n_unrecorded >= stride
             || (n_unrecorded > 0 && (budget.is_exhausted() || is_old()))
             || (self.is_unsure(at) && self.may_begin())
             || (self.is_at_its_end() && self.needs_last_word())

@@ -9,7 +9,7 @@ use fanfare_nats::receipt::{Later, Mark};
 
 use super::intents::Intents;
 use super::mutant::Mutant;
-use super::{At, Budget, Came, Effect, Ended, Input, LEVELS_KNOWN, Settle, Standing, TaskMachine};
+use super::{At, Budget, Came, Effect, Ended, Input, LEVELS_KNOWN, Settle, TaskMachine};
 
 /// What is known while sending.
 #[derive(Clone, Debug, Hash)]
@@ -36,9 +36,9 @@ pub(super) struct Sending<L> {
     pub(super) confirmed_at: Duration,
     /// When the last look at the item's levels was begun, and the one under way.
     pub(super) looked_at: Duration,
-    looking: Option<Duration>,
+    pub(super) looking: Option<Duration>,
     /// After a look that failed.
-    look_after: Duration,
+    pub(super) look_after: Duration,
     pub(super) is_superseded: bool,
     awaiting_index: bool,
     /// Why nothing more is begun.
@@ -293,14 +293,6 @@ impl<L> TaskMachine<L> {
             && (self.sending.is_lost() || !self.needs_last_word())
     }
 
-    fn look_is_due(&self, at: &At) -> bool {
-        self.has_levels() && self.sending.looking.is_none() && self.look_at() <= at.mono
-    }
-
-    fn look_at(&self) -> Duration {
-        (self.sending.looked_at + LEVELS_KNOWN / 2).max(self.sending.look_after)
-    }
-
     pub(super) fn sending_deadline(&self) -> Option<Duration> {
         let sending = &self.sending;
         let may_begin = self.may_begin();
@@ -347,17 +339,6 @@ impl<L> TaskMachine<L> {
             | Input::Alone(_)
             | Input::Buried(_)
             | Input::WokenUp(_) => {}
-        }
-    }
-
-    fn looked_again(&mut self, standing: Option<Standing>, at: &At) {
-        let begun = self.sending.looking.take();
-        match standing {
-            Some(standing) => {
-                self.sending.looked_at = begun.unwrap_or(self.sending.looked_at);
-                self.sending.is_superseded |= standing.is_superseded;
-            }
-            None => self.sending.look_after = at.mono + LEVELS_KNOWN / 2,
         }
     }
 

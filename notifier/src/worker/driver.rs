@@ -18,7 +18,7 @@ use crate::attempt::{self, Delivery, Turns};
 use crate::clock;
 use crate::lane::Admission;
 use crate::loaded::{Form, Loaded};
-use crate::machine::{At, Effect, Input, Rules, Settle, Start, TaskMachine, Unreadable};
+use crate::machine::{Appended, At, Effect, Input, Rules, Settle, Start, TaskMachine, Unreadable};
 use crate::metric::{EXPIRED, SUPERSEDED};
 use crate::shared::{LaneOfProcess, Shared};
 use crate::task_places::Alone;
@@ -244,7 +244,7 @@ impl Driver {
             }
             Told::Plain(input) => input,
         };
-        if matches!(input, Input::Appended(_)) {
+        if matches!(input, Input::Appended(Appended::Stored(_))) {
             fail::point(if self.is_claimed {
                 "task.receipt-stored"
             } else {

@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Emission {
     /// The publisher's id.
     pub id: String,
+    /// What the publisher calls it: `earthquake`, `quarry blast`.
+    #[serde(default)]
+    pub kind: String,
     /// 0 for its first version.
     pub revision: usize,
     /// The magnitude it had then.

@@ -109,6 +109,9 @@ impl<'a> Load<'a> {
     pub fn noted(&self) -> Book {
         let mut book = self.book().clone();
         for shown in self.pipeline.sim.emissions() {
+            if shown.kind != "earthquake" {
+                continue; // The configuration leaves it out.
+            }
             let is_new = shown.revision == 0;
             let event = |group| Event {
                 group,

@@ -31,8 +31,12 @@ const LONG: &[(&str, &str)] = &[
         "one token's life, half of it tests",
     ),
     (
-        "notifier/src/worker/sending.rs",
-        "one run over a task: order is what it is about",
+        "nats/tests/contract/topology.rs",
+        "one suite: each refusal beside what is not refused",
+    ),
+    (
+        "notifier/tests/dead_letters.rs",
+        "one suite, half of it its stage",
     ),
     ("nats/src/index/tests.rs", "one suite about one fold"),
     (

@@ -78,7 +78,10 @@ pub fn classify(
             Remedy::None,
         ),
         (400, "IdleTimeout") => (unavailable(Scope::Connection), Remedy::ReplaceConnection),
-        (403, "ExpiredProviderToken") => (credentials(), Remedy::RenewToken),
+        // A token is invalid too while its date lies ahead: our clock was wrong when we signed it.
+        (403, "ExpiredProviderToken" | "InvalidProviderToken") => {
+            (credentials(), Remedy::RenewToken)
+        }
         (403, "UnrelatedKeyIdInToken") => (credentials(), Remedy::RetryOnFreshConnection),
         // 403 itself means certificate or provider token, whatever reasons may be added.
         (400, "BadTopic" | "MissingTopic" | "TopicDisallowed") | (401 | 403, _) => {
@@ -134,7 +137,7 @@ mod tests {
         (403, "BadEnvironmentKeyIdInToken", CREDENTIALS, Remedy::None),
         (403, "ExpiredProviderToken", CREDENTIALS, Remedy::RenewToken),
         (403, "Forbidden", CREDENTIALS, Remedy::None),
-        (403, "InvalidProviderToken", CREDENTIALS, Remedy::None),
+        (403, "InvalidProviderToken", CREDENTIALS, Remedy::RenewToken),
         (403, "MissingProviderToken", CREDENTIALS, Remedy::None),
         (
             403,

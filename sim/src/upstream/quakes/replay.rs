@@ -125,6 +125,7 @@ impl Replay {
         *slot = Some(Shown::new(quake, version, origin_ms, now_ms));
         Some(Emission {
             id: quake.id.clone(),
+            kind: quake.kind.clone(),
             revision: step.version,
             mag: version.mag,
             is_scripted: version.is_scripted,

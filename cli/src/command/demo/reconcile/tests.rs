@@ -111,6 +111,7 @@ fn a_lower_level_after_a_higher_one_is_seen() {
 fn events_are_called_for_by_magnitude_and_what_stood_there_before() {
     let emission = |id: &str, mag| Emission {
         id: id.to_owned(),
+        kind: "earthquake".to_owned(),
         revision: 0,
         mag,
         is_scripted: false,
