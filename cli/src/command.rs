@@ -14,6 +14,7 @@ mod lanes;
 mod push;
 mod reach;
 mod sim;
+mod since;
 mod source;
 mod up;
 mod verify;

@@ -13,7 +13,7 @@ use fanfare_nats::Broker;
 use fanfare_nats::stream::{Difference, Topology, Weight, steps};
 use fanfare_nats_server::Environment;
 
-use super::{Common, embedded};
+use super::{Common, reach};
 use crate::connect::{self, NatsFlags, Selected, UserFlags};
 use crate::exit::Failure;
 use crate::roles::{self, Process};
@@ -101,19 +101,7 @@ impl Admin {
             print!("{}", permissions::text(whose, *format, &scope));
             return Ok(());
         }
-        let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
-        let own = (!is_given)
-            .then(|| embedded::running(environment, "admin"))
-            .flatten();
-        let selected = match own {
-            Some(_) => Selected::IsIgnored,
-            None => Selected::Counts,
-        };
-        let mut options = connect::options(&nats, &config.own.nats, environment, selected)?;
-        if let Some((url, user)) = own {
-            options.servers = vec![url];
-            options.user = Some(user);
-        }
+        let options = reach::options(&nats, &config, environment, "admin")?;
         let topology = roles::topology(&config, options.replicas)?;
         let process = Process::new(&config, environment);
         let broker = roles::connect(options, "admin", &process).await?;

@@ -15,23 +15,14 @@ use fanfare_nats::dead::Entry;
 use fanfare_nats_server::Environment;
 
 use self::filter::Filter;
-use super::{Common, embedded};
-use crate::connect::{self, NatsFlags, Selected, UserFlags};
+use super::Common;
+use super::reach::Reach;
 use crate::exit::Failure;
-use crate::roles::{self, Process};
 
 #[derive(Args)]
 pub(crate) struct DeadLetters {
     #[command(subcommand)]
     what: What,
-}
-
-#[derive(Args)]
-struct Reach {
-    #[command(flatten)]
-    nats: NatsFlags,
-    #[command(flatten)]
-    user: UserFlags,
 }
 
 #[derive(Subcommand)]
@@ -72,6 +63,7 @@ impl DeadLetters {
         common: &Common,
         environment: &Environment,
     ) -> Result<(), Failure> {
+        let config = common.load(environment)?;
         let now = crate::clock::now();
         match self.what {
             What::List {
@@ -80,17 +72,17 @@ impl DeadLetters {
                 reach,
             } => {
                 let wanted = filter.wanted(now)?;
-                let broker = reach.broker(common, environment).await?;
+                let broker = reach.broker(&config, environment, "dead-letters").await?;
                 list::run(&broker, &wanted, json, now).await
             }
             What::Show { seq, json, reach } => {
-                let broker = reach.broker(common, environment).await?;
+                let broker = reach.broker(&config, environment, "dead-letters").await?;
                 let entry = letter(&broker, seq).await?;
                 show::run(&broker, &entry, json, now).await
             }
             What::Replay { asked, reach } => {
                 let chosen = asked.chosen(now)?;
-                let broker = reach.broker(common, environment).await?;
+                let broker = reach.broker(&config, environment, "dead-letters").await?;
                 let ended = chosen.run(&broker, now).await;
                 broker.flush().await;
                 ended
@@ -104,27 +96,4 @@ async fn letter(broker: &Broker, seq: u64) -> Result<Entry, Failure> {
     let entry = broker.dead_letter(seq).await;
     let entry = entry.context("the letter cannot be read")?;
     entry.ok_or_else(|| anyhow::anyhow!("there is no dead letter {seq}").into())
-}
-
-impl Reach {
-    /// Connects to the system that runs.
-    async fn broker(self, common: &Common, environment: &Environment) -> Result<Broker, Failure> {
-        let config = common.load(environment)?;
-        let nats = self.nats.with_user(self.user.user, self.user.password);
-        let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
-        let own = (!is_given)
-            .then(|| embedded::running(environment, "dead-letters"))
-            .flatten();
-        let selected = match own {
-            Some(_) => Selected::IsIgnored,
-            None => Selected::Counts,
-        };
-        let mut options = connect::options(&nats, &config.own.nats, environment, selected)?;
-        if let Some((url, user)) = own {
-            options.servers = vec![url];
-            options.user = Some(user);
-        }
-        let process = Process::new(&config, environment);
-        roles::connect(options, "dead-letters", &process).await
-    }
 }

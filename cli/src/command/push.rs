@@ -17,8 +17,8 @@ use fanfare_nats::{DeviceId, Event, Level, Topic, Urgency};
 use fanfare_nats_server::Environment;
 use rand::Rng;
 
-use super::{Common, embedded};
-use crate::connect::{self, NatsFlags, Selected};
+use super::{Common, reach};
+use crate::connect::NatsFlags;
 use crate::exit::Failure;
 use crate::roles::{self, Process};
 
@@ -90,20 +90,7 @@ impl Push {
         let config = common.load(environment)?;
         let nats = self.nats.clone();
         let nats = nats.with_user(self.nats_user.clone(), self.nats_password.clone());
-        let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
-        // Before a context that was merely selected: whoever tries fanfare out here means this.
-        let own = (!is_given)
-            .then(|| embedded::running(environment, "push"))
-            .flatten();
-        let selected = match own {
-            Some(_) => Selected::IsIgnored,
-            None => Selected::Counts,
-        };
-        let mut options = connect::options(&nats, &config.own.nats, environment, selected)?;
-        if let Some((url, user)) = own {
-            options.servers = vec![url];
-            options.user = Some(user);
-        }
+        let options = reach::options(&nats, &config, environment, "push")?;
         let servers: Vec<_> = options.servers.iter().map(|it| without_user(it)).collect();
         let servers = servers.join(", ");
         let process = Process::new(&config, environment);

@@ -1,7 +1,7 @@
 //! Reaching the system that runs, for commands that look at it.
 
 use clap::Args;
-use fanfare_nats::Broker;
+use fanfare_nats::{Broker, ConnectOptions};
 use fanfare_nats_server::Environment;
 
 use super::embedded;
@@ -31,23 +31,35 @@ impl Reach {
         role: &str,
     ) -> Result<Broker, Failure> {
         let nats = self.nats.with_user(self.user.user, self.user.password);
-        let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
-        let own = (!is_given)
-            .then(|| embedded::running(environment, role))
-            .flatten();
-        let selected = match own {
-            Some(_) => Selected::IsIgnored,
-            None => Selected::Counts,
-        };
-        let mut options = connect::options(&nats, &config.own.nats, environment, selected)?;
-        if let Some((url, user)) = own {
-            options.servers = vec![url];
-            options.user = Some(user);
-        }
+        let options = options(&nats, config, environment, role)?;
         let process = Process::new(config, environment);
         match roles::connect(options, role, &process).await {
             Err(Failure::Failed(error)) => Err(Failure::NoServer(error)),
             other => other,
         }
     }
+}
+
+/// What to connect to as `role`: a server that is named, else the one that `up` runs here, else the
+/// selected context. Whoever tries fanfare out on this machine means the second before the third.
+pub(super) fn options(
+    nats: &NatsFlags,
+    config: &Config,
+    environment: &Environment,
+    role: &str,
+) -> Result<ConnectOptions, Failure> {
+    let is_given = connect::names_a_server(nats, &config.own.nats, environment);
+    let own = (!is_given)
+        .then(|| embedded::running(environment, role))
+        .flatten();
+    let selected = match own {
+        Some(_) => Selected::IsIgnored,
+        None => Selected::Counts,
+    };
+    let mut options = connect::options(nats, &config.own.nats, environment, selected)?;
+    if let Some((url, user)) = own {
+        options.servers = vec![url];
+        options.user = Some(user);
+    }
+    Ok(options)
 }

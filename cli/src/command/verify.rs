@@ -9,7 +9,6 @@ mod table;
 use std::path::PathBuf;
 
 use clap::Args;
-use fanfare_fetcher::config::Period;
 use fanfare_nats::EventId;
 use fanfare_nats_server::Environment;
 use jiff::Timestamp;
@@ -18,6 +17,7 @@ use self::gather::Gather;
 use self::ledger::Ledger;
 use super::Common;
 use super::reach::Reach;
+use super::since::since;
 use crate::exit::Failure;
 
 #[derive(Args)]
@@ -84,18 +84,4 @@ impl Verify {
 
 fn window(window: usize) -> u64 {
     u64::try_from(window).unwrap_or(u64::MAX)
-}
-
-fn since(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    let Ok(period) = text.parse::<Period>() else {
-        return Err(Failure::Usage(format!(
-            "`{text}` is neither a length of time, such as 1h or 7d, nor a time, such as \
-             2026-11-20T06:00:00Z"
-        )));
-    };
-    now.checked_sub(period.0)
-        .map_err(|error| Failure::Usage(format!("`{text}` is too long ago: {error}")))
 }

@@ -1,11 +1,11 @@
 //! Which letters are meant.
 
 use clap::Args;
-use fanfare_fetcher::config::Period;
 use fanfare_nats::dead::{Kind, Wanted};
 use fanfare_nats::{AppName, EventId};
 use jiff::Timestamp;
 
+use crate::command::since::since;
 use crate::exit::Failure;
 
 #[derive(Args, Clone, Debug, Default)]
@@ -57,20 +57,6 @@ fn app(name: &str) -> Result<AppName, Failure> {
 fn event(id: &str) -> Result<EventId, Failure> {
     EventId::parse(id)
         .ok_or_else(|| Failure::Usage(format!("`{id}` is no event: 32 hexadecimal digits")))
-}
-
-fn since(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    let Ok(period) = text.parse::<Period>() else {
-        return Err(Failure::Usage(format!(
-            "`{text}` is neither a length of time, such as 1h or 7d, nor a time, such as \
-             2026-11-20T06:00:00Z"
-        )));
-    };
-    now.checked_sub(period.0)
-        .map_err(|error| Failure::Usage(format!("`{text}` is too long ago: {error}")))
 }
 
 #[cfg(test)]
