@@ -170,7 +170,7 @@ async fn nothing_to_show_and_nothing_to_reach_are_told_apart() {
         assert!(error.contains(told), "{error}");
     }
     let (code, _, error) = ran("nats://127.0.0.1:1", &world.folder, &["list"]).await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(69));
     assert!(error.contains("no connection to NATS"), "{error}");
 }
 
