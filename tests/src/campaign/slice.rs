@@ -48,7 +48,8 @@ fn setup(options: &Options) -> Setup {
         is_half_before: true,
         ack_wait: (options.kind != Kind::Shipped).then_some(ACK_WAIT),
         has_proxy: options.kind == Kind::Proxy,
-        executable: Some(options.executable.clone()),
+        // Processes start in a folder of their own.
+        executable: std::path::absolute(&options.executable).ok(),
         concurrency: 128,
         window: 256,
         stride: 32,
