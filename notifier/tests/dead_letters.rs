@@ -378,11 +378,10 @@ async fn given_up(broker: &Broker, task: &Task, hashes: &[(DeviceHash, usize)]) 
     letter
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_poisoned_task_that_is_replayed_goes_on_where_it_stood() {
+/// A task of forty devices that registered after the plan: the task is as its workers left it.
+async fn planned_for_nobody() -> (World, Task, Vec<(DeviceHash, usize)>) {
     let world = World::start(0).await;
     let event = world.publish("us1").await;
-    // Planned for nobody; the devices come later, and their task is as its workers left it.
     let planned = async || world.broker.stored_plan(&event.id()).await.unwrap();
     eventually(async || planned().await.is_some()).await;
     let plan = planned().await.unwrap();
@@ -402,6 +401,12 @@ async fn a_poisoned_task_that_is_replayed_goes_on_where_it_stood() {
         revision: plan.revision,
         expires_at: event.expires_at,
     };
+    (world, task, hashes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_task_that_is_replayed_goes_on_where_it_stood() {
+    let (world, task, hashes) = planned_for_nobody().await;
     let letter = given_up(&world.broker, &task, &hashes).await;
     let letters = world.letters().await;
     assert!(is_replayed(&world.replay(&letters).await));
@@ -413,5 +418,60 @@ async fn a_poisoned_task_that_is_replayed_goes_on_where_it_stood() {
     let accepted = world.accepted();
     assert!(accepted.keys().eq(&expected), "{accepted:?}");
     assert!(accepted.values().all(|it| *it == 1), "{accepted:?}");
+    world.end().await;
+}
+
+/// A worker takes up a task on which so many claims in a row left no mark.
+async fn taken_up_after(world: &World, task: &Task, claims_without_mark: u32) {
+    let at = Timestamp::from_millisecond(now().as_millisecond()).unwrap();
+    let claim = Claim {
+        epoch: 0,
+        pass: 1,
+        message: 0,
+        delivered: 9,
+        nonce: 9,
+    };
+    let (mut chain, _) = world.broker.receipts(task).await.unwrap();
+    let left = Receipt {
+        claims_without_mark,
+        ..Receipt::first(claim, "n0", at)
+    };
+    chain.append(&left).await.unwrap();
+    world.broker.wake_up(task, 2, at, at).await.unwrap();
+}
+
+async fn finished(world: &World, task: &Task) -> Receipt {
+    let last = async || world.broker.receipts(task).await.unwrap().1.unwrap();
+    eventually(async || last().await.is_finished()).await;
+    last().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_nobody_gets_on_with_ends_as_a_dead_letter_and_can_be_replayed() {
+    let (world, task, hashes) = planned_for_nobody().await;
+    taken_up_after(&world, &task, 12).await;
+    assert_eq!(finished(&world, &task).await.rest, Some(Mark::Dead));
+    assert!(world.accepted().is_empty());
+    let letters = world.letters().await;
+    let [letter] = letters.as_slice() else {
+        panic!("{letters:?}");
+    };
+    assert_eq!(letter.reason, DeadReason::Poison);
+    assert!(is_replayed(&world.replay(&letters).await));
+    eventually(async || world.last_receipt(letter).await.rest.is_none()).await;
+    assert_eq!(finished(&world, &task).await.rest, None);
+    let accepted = world.accepted();
+    assert_eq!(accepted.len(), hashes.len());
+    assert!(accepted.values().all(|it| *it == 1), "{accepted:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspected_task_runs_alone_and_is_through_when_nothing_is_wrong_with_it() {
+    let (world, task, hashes) = planned_for_nobody().await;
+    taken_up_after(&world, &task, 3).await;
+    assert_eq!(finished(&world, &task).await.rest, None);
+    assert_eq!(world.accepted().len(), hashes.len());
+    assert!(world.letters().await.is_empty());
     world.end().await;
 }

@@ -48,7 +48,8 @@ pub(super) fn load(shared: Arc<Shared>, task: &Task) -> Effecting {
             tracing::warn!(event.id = %event, error = &error as &dyn Error, "event cannot be read, trying again");
             Unreadable
         });
-        Told::Event(loaded)
+        // After a restore in another order than ours a sequence may be another event's.
+        Told::Event(loaded.map(|it| it.filter(|it| it.event.id() == event)))
     }
     .boxed()
 }
