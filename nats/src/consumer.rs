@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{PullConsumer, pull};
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use futures::StreamExt;
 use thiserror::Error;
 
@@ -17,6 +17,18 @@ const EXPIRES: Duration = Duration::from_secs(1);
 /// How long the client waits before it pulls again: a pull that was lost with a frozen or replaced
 /// server must not leave work lying.
 const GUARD: Duration = Duration::from_secs(2);
+
+/// A consumer that reads a stream once and goes away by itself; where it begins and what it takes is
+/// the caller's.
+pub(crate) fn one_reading() -> pull::Config {
+    pull::Config {
+        ack_policy: AckPolicy::None,
+        memory_storage: true,
+        num_replicas: 1,
+        inactive_threshold: Duration::from_secs(30),
+        ..pull::Config::default()
+    }
+}
 
 /// Why a durable could not be bound or asked.
 #[derive(Debug, Error)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::push::{OrderedError, OrderedErrorKind};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::kv::{Operation, Watch, WatcherError};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connect::Broker;
+use crate::consumer::one_reading;
 use crate::control::{is_marker, kv_subject};
 use crate::device::{Device, DeviceId};
 
@@ -106,12 +107,8 @@ impl Broker {
         let consumer = stream
             .create_consumer(pull::Config {
                 deliver_policy: DeliverPolicy::LastPerSubject,
-                ack_policy: AckPolicy::None,
                 filter_subject: kv_subject(&bucket, "d.>"),
-                memory_storage: true,
-                num_replicas: 1,
-                inactive_threshold: Duration::from_secs(30),
-                ..pull::Config::default()
+                ..one_reading()
             })
             .await
             .map_err(read)?;

@@ -1,8 +1,10 @@
 //! A real nats-server per test.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fanfare_nats_server::{Cluster, Download, Environment, Options, Server, Store, obtain};
+use tokio::time::Instant;
 
 use crate::batch::{CommitPlanError, Committed, Way};
 use crate::connect::{Broker, ConnectOptions};
@@ -176,6 +178,30 @@ impl TestServer {
             // What the product refuses to run on a test may want, such as events that are soon forgotten.
             Ok(()) | Err(TopologyError::Differences(_)) => broker,
             Err(error) => panic!("the test's streams could not be made: {error}"),
+        }
+    }
+}
+
+/// How long a state is waited for.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Waits until a state is reached; a test that waits for it in vain says where.
+///
+/// # Panics
+/// If it is not reached in 40 s.
+#[track_caller]
+pub fn eventually(mut reached: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let deadline = Instant::now() + PATIENCE;
+        while !reached().await {
+            assert!(
+                Instant::now() < deadline,
+                "{caller}: the state was not reached in {PATIENCE:?}"
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }

@@ -14,7 +14,7 @@ use fanfare_nats::bucket::Expect;
 use fanfare_nats::event::{Content, Guarantee, SourceName, Urgency};
 use fanfare_nats::publish::Published;
 use fanfare_nats::stream::Topology;
-use fanfare_nats::testing::TestServer;
+use fanfare_nats::testing::{TestServer, eventually};
 use fanfare_nats::{
     AppName, Broker, Device, DeviceId, Event, Level, Pattern, Readiness, Subscription, Token, Topic,
 };
@@ -50,17 +50,6 @@ impl Notifier {
     async fn end(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
-    }
-}
-
-async fn eventually(mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !condition().await {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the state was not reached in 20 s"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

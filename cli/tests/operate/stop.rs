@@ -5,7 +5,7 @@ use std::time::Duration;
 use fanfare_nats_server::Options;
 use fanfare_nats_server::process::Signal;
 
-use crate::stage::{Silent, Slow, Stage, event, eventually};
+use crate::stage::{Roles, Silent, Slow, Stage, event, eventually};
 
 /// A drain that waits for nothing outside; a pull at the broker is held for a second.
 const SOON: Duration = Duration::from_secs(4);
@@ -124,8 +124,8 @@ async fn a_notifier_in_the_middle_of_a_fan_out_records_what_it_sent_and_repeats_
     api.drains(Signal::Terminate, SOON).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_notifier_whose_provider_never_answers_ends_when_the_requests_have() {
+/// A notifier with requests in flight that nobody answers, and what it needs to live.
+async fn waiting_for_its_provider() -> (Stage, Roles, Roles) {
     let stage = Stage::start().await;
     let api = stage.roles(&["api"], "").await;
     let at = api.api().await;
@@ -136,21 +136,18 @@ async fn a_notifier_whose_provider_never_answers_ends_when_the_requests_have() {
     notifier
         .reaches(&stage.client, "fanfare_credit_used", 1.0)
         .await;
+    (stage, api, notifier)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notifier_whose_provider_never_answers_ends_when_the_requests_have() {
+    let (_stage, _api, notifier) = waiting_for_its_provider().await;
     notifier.drains(Signal::Terminate, PROVIDER + SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once_with_a_failure_and_says_so() {
-    let stage = Stage::start().await;
-    let api = stage.roles(&["api"], "").await;
-    let at = api.api().await;
-    stage.register(at, 3).await;
-    stage.set_latency(Duration::from_mins(10));
-    let notifier = stage.roles(&["notifier"], "").await;
-    stage.post(at, "e-1").await;
-    notifier
-        .reaches(&stage.client, "fanfare_credit_used", 1.0)
-        .await;
+    let (_stage, _api, notifier) = waiting_for_its_provider().await;
     notifier.child.signal(Signal::Terminate).unwrap();
     eventually("it drains", async || {
         let printed = notifier.printed();

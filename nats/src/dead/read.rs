@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{DeadLetter, DeadReason};
 use crate::connect::Broker;
+use crate::consumer::one_reading;
 use crate::device::AppName;
 use crate::event::EventId;
 use crate::subject::Names;
@@ -205,12 +206,8 @@ impl Broker {
                     Some(start_time) => DeliverPolicy::ByStartTime { start_time },
                     None => DeliverPolicy::All,
                 },
-                ack_policy: AckPolicy::None,
                 filter_subjects,
-                memory_storage: true,
-                num_replicas: 1,
-                inactive_threshold: Duration::from_secs(30),
-                ..pull::Config::default()
+                ..one_reading()
             })
             .await
             .map_err(|error| failed(error.to_string()))?;

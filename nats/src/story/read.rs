@@ -4,7 +4,7 @@ mod events;
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use futures::StreamExt;
@@ -14,6 +14,7 @@ use thiserror::Error;
 pub use self::events::{Standings, StoredEvent};
 use super::census::{Census, Draft};
 use crate::connect::Broker;
+use crate::consumer::one_reading;
 use crate::control::{is_marker, kv_subject};
 use crate::dead::DeadLetter;
 use crate::device::{AppName, Device, DeviceId};
@@ -176,12 +177,8 @@ impl Broker {
             .map_err(|error| failed(&error))?
             .create_consumer(pull::Config {
                 deliver_policy: DeliverPolicy::All,
-                ack_policy: AckPolicy::None,
                 filter_subject,
-                memory_storage: true,
-                num_replicas: 1,
-                inactive_threshold: Duration::from_secs(30),
-                ..pull::Config::default()
+                ..one_reading()
             })
             .await
             .map_err(|error| failed(&error))?;

@@ -64,7 +64,7 @@ impl LaneMetrics {
     }
 
     /// The gauge of a lane's pause.
-    pub(crate) fn paused(&self, lane: &Lane) -> Gauge {
+    pub fn paused(&self, lane: &Lane) -> Gauge {
         let lane = lane.to_string();
         self.paused.get_or_create_owned(&LaneLabel { lane })
     }

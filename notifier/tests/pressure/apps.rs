@@ -1,11 +1,10 @@
 //! One app's provider in trouble while another app sends.
 
-use std::time::Duration;
-
 use fanfare_nats::Urgency;
+use fanfare_nats::testing::eventually;
 use fanfare_sim::script::{Answer, RetryAfter};
 
-use crate::stage::{BAD, GOOD, Stage, eventually, repeated};
+use crate::stage::{BAD, GOOD, Stage, repeated};
 
 const N: usize = 2000;
 
@@ -24,10 +23,7 @@ async fn trouble(name: &str, answer: Answer, may_repeat: bool) -> f64 {
     stage.spoil(answer);
     let kept = stage.publish(BAD, "kept", Urgency::Urgent).await;
     // The trouble is felt: everything that the bad app may have is under way.
-    eventually("the bad provider is asked", async || {
-        !stage.requests(BAD).is_empty()
-    })
-    .await;
+    eventually(async || !stage.requests(BAD).is_empty()).await;
     let beside = stage.time(GOOD, "beside", N).await;
     let ratio = beside.as_secs_f64() / alone.as_secs_f64();
     println!("{name}: alone {alone:?}, beside {beside:?}, ratio {ratio:.2}");
@@ -36,10 +32,7 @@ async fn trouble(name: &str, answer: Answer, may_repeat: bool) -> f64 {
         "void: there was no trouble"
     );
     stage.heal();
-    eventually("the bad app's work is delivered", async || {
-        stage.accepted(&kept).len() == N
-    })
-    .await;
+    eventually(async || stage.accepted(&kept).len() == N).await;
     if !may_repeat {
         assert!(repeated(&stage.accepted(&kept)).is_empty());
     }
@@ -86,6 +79,9 @@ async fn wrong_credentials_of_one_app_are_not_felt_by_another() {
     assert!(ratio < NOT_FELT, "{ratio}");
 }
 
+/// What the provider asks for, in microseconds.
+const SECOND_US: i64 = 1_000_000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_back_is_tried_with_one_request_and_then_used() {
     let stage = Stage::with_devices(200).await;
@@ -94,25 +90,22 @@ async fn a_provider_that_is_back_is_tried_with_one_request_and_then_used() {
         retry_after: Some(RetryAfter::Seconds(1)),
     });
     let kept = stage.publish(BAD, "kept", Urgency::Urgent).await;
-    eventually("the breaker opens", async || {
-        !stage.requests(BAD).is_empty()
-    })
-    .await;
-    // Everything that was under way when it opened has been answered after this.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let n_before = stage.requests(BAD).len();
-    eventually("it is tried", async || stage.requests(BAD).len() > n_before).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(
-        stage.requests(BAD).len(),
-        n_before + 1,
-        "one probe and no more"
+    // What was under way when it opened was begun within milliseconds; each trial waits a second.
+    let trials = || {
+        let requests = stage.requests(BAD);
+        let first_us = requests.first().map_or(i64::MAX, |it| it.at_us);
+        let is_later = |it: &i64| *it > first_us.saturating_add(SECOND_US / 2);
+        let times = requests.iter().map(|it| it.at_us).filter(is_later);
+        times.collect::<Vec<_>>()
+    };
+    eventually(async || trials().len() >= 2).await;
+    let times = trials();
+    assert!(
+        times[1] - times[0] > SECOND_US / 2,
+        "one at a time: {times:?}"
     );
     stage.heal();
-    eventually("everybody got it", async || {
-        stage.accepted(&kept).len() == 200
-    })
-    .await;
+    eventually(async || stage.accepted(&kept).len() == 200).await;
     assert!(repeated(&stage.accepted(&kept)).is_empty());
     stage.end(running).await;
 }

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
+use fanfare_nats::testing::eventually;
 use fanfare_nats::{AppName, Lane, Urgency};
+use fanfare_notifier::Metrics;
 use jiff::{Timestamp, ToSpan};
 use tokio::time::Instant;
 
-use crate::stage::{BAD, GOOD, Stage, eventually, repeated};
+use crate::stage::{BAD, GOOD, Stage, repeated};
 
 fn lane(app: &str, urgency: Urgency) -> Lane {
     Lane {
@@ -29,17 +31,12 @@ async fn an_alert_overtakes_a_bulk_fan_out_that_is_running() {
     stage.config.window = 64;
     let running = stage.start().await;
     let bulk = stage.publish(GOOD, "bulk", Urgency::Bulk).await;
-    eventually("bulk is running", async || {
-        stage.accepted(&bulk).len() >= 400
-    })
-    .await;
+    eventually(async || stage.accepted(&bulk).len() >= 400).await;
     let began = Instant::now();
     let urgent = stage.publish(BAD, "urgent", Urgency::Urgent).await;
     let own = stage.publish(GOOD, "own", Urgency::Urgent).await;
-    eventually("some got the alert", async || {
-        stage.accepted(&urgent).len() >= 100 && stage.accepted(&own).len() >= 100
-    })
-    .await;
+    eventually(async || stage.accepted(&urgent).len() >= 100 && stage.accepted(&own).len() >= 100)
+        .await;
     let took = began.elapsed();
     let n_bulk = stage.accepted(&bulk).len();
     println!("100 devices each got two alerts in {took:?}, {n_bulk} of 4000 of the bulk push");
@@ -53,7 +50,7 @@ async fn a_paused_lane_sends_nothing_until_it_is_resumed_also_after_a_restart() 
     let running = stage.start().await;
     let bulk = lane(GOOD, Urgency::Bulk);
     let event = stage.publish(GOOD, "bulk", Urgency::Bulk).await;
-    eventually("it is running", async || !stage.accepted(&event).is_empty()).await;
+    eventually(async || !stage.accepted(&event).is_empty()).await;
     stage.broker.pause_lane(&bulk, in_an_hour()).await.unwrap();
     let lanes = stage.broker.lanes().await.unwrap();
     let paused: Vec<_> = lanes
@@ -66,21 +63,17 @@ async fn a_paused_lane_sends_nothing_until_it_is_resumed_also_after_a_restart() 
         let it = lanes.into_iter().find(|it| it.lane == bulk).unwrap();
         it.n_in_hand
     };
-    // A task that was handed back stays with the broker; the sender hears of the pause within 2 s.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    eventually(async || stage.metrics.lanes.paused(&bulk).get() == 1).await;
+    running.end().await;
     let n_then = stage.accepted(&event).len();
     assert!(n_then < 3000, "void: it was through before the pause");
-    running.end().await;
     let running = stage.start().await;
     let other = stage.publish(GOOD, "urgent", Urgency::Urgent).await;
-    eventually("other lanes go on", async || {
-        stage.accepted(&other).len() == 3000
-    })
-    .await;
+    eventually(async || stage.accepted(&other).len() == 3000).await;
     assert_eq!(stage.accepted(&event).len(), n_then, "nothing while paused");
     stage.broker.resume_lane(&bulk).await.unwrap();
-    eventually("it goes on", async || stage.accepted(&event).len() == 3000).await;
-    eventually("all is settled", async || in_hand().await == 0).await;
+    eventually(async || stage.accepted(&event).len() == 3000).await;
+    eventually(async || in_hand().await == 0).await;
     assert!(repeated(&stage.accepted(&event)).is_empty());
     stage.end(running).await;
 }
@@ -90,13 +83,11 @@ async fn two_notifiers_together_keep_to_the_rate_of_an_app() {
     let mut stage = Stage::with_devices(1200).await;
     stage.app_mut(GOOD).rate = Some(200);
     let first = stage.start().await;
-    let second = stage.start_other().await;
-    // Both have read that there are two.
-    eventually("they know of each other", async || {
-        stage.broker.members("notifier").await.unwrap().len() == 2
-    })
-    .await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let others = Metrics::default();
+    let second = stage.start_other(&others).await;
+    // Both have read that there are two, and taken their parts.
+    let knows = |it: &Metrics| it.lanes.members.get() == 2;
+    eventually(async || knows(&stage.metrics) && knows(&others)).await;
     let took = stage.time(GOOD, "limited", 1200).await;
     let requests = stage.requests(GOOD);
     let mut most = 0;

@@ -9,7 +9,7 @@ use fanfare_nats::bucket::Expect;
 use fanfare_nats::event::{Content, Guarantee, SourceName, Urgency};
 use fanfare_nats::policy::Retry;
 use fanfare_nats::stream::Topology;
-use fanfare_nats::testing::TestServer;
+use fanfare_nats::testing::{TestServer, eventually};
 use fanfare_nats::{
     AppName, Broker, Device, DeviceId, Event, Level, Pattern, Readiness, Subscription, Token, Topic,
 };
@@ -22,7 +22,6 @@ use futures::StreamExt;
 use jiff::{Timestamp, ToSpan};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The app whose provider is fine.
@@ -103,9 +102,9 @@ impl Stage {
     }
 
     /// Starts another one.
-    pub(crate) async fn start_other(&self) -> Running {
+    pub(crate) async fn start_other(&self, metrics: &Metrics) -> Running {
         let broker = self.server.broker("n2").await;
-        Running::start(&broker, &self.config, &Metrics::default()).await
+        Running::start(&broker, &self.config, metrics).await
     }
 
     /// What the provider of the bad app does from now on.
@@ -131,7 +130,7 @@ impl Stage {
     pub(crate) async fn time(&self, app: &str, item: &str, n: usize) -> Duration {
         let event = self.publish(app, item, Urgency::Urgent).await;
         let everybody = async || self.accepted(&event).len() >= n;
-        eventually("everybody got it", everybody).await;
+        eventually(everybody).await;
         let requests = self.requests(app).into_iter();
         let its = requests.filter(|it| it.event.as_deref() == Some(event.id().as_str()));
         let last_us = its.map(|it| it.at_us).max().unwrap();
@@ -186,21 +185,13 @@ impl Running {
         #[expect(clippy::disallowed_methods, reason = "the test waits for it in `end`")]
         let task = tokio::spawn(running);
         let is_ready = async || readiness.is_ready() && readiness.conditions().len() >= 2;
-        eventually("the notifier is ready", is_ready).await;
+        eventually(is_ready).await;
         Self { stop, task }
     }
 
     pub(crate) async fn end(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
-    }
-}
-
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(40);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not within 40 s: {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

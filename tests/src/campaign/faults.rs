@@ -18,6 +18,12 @@ async fn pause(time: Duration, stop: &CancellationToken) {
     let _over = stop.run_until_cancelled(sleep(time)).await;
 }
 
+/// Waits, and whether it is not over then.
+async fn goes_on(time: Duration, stop: &CancellationToken) -> bool {
+    pause(time, stop).await;
+    !stop.is_cancelled()
+}
+
 fn between(chance: &mut StdRng, least_ms: u64, most_ms: u64) -> Duration {
     Duration::from_millis(chance.random_range(least_ms..most_ms))
 }
@@ -54,11 +60,7 @@ pub(super) async fn keep_restarting(
     stop: &CancellationToken,
 ) -> u64 {
     let mut n = 0;
-    while !stop.is_cancelled() {
-        pause(between(&mut chance, 4000, 9000), stop).await;
-        if stop.is_cancelled() {
-            break;
-        }
+    while goes_on(between(&mut chance, 4000, 9000), stop).await {
         let mut server = server.lock().await;
         seats.iter().for_each(Seat::hit);
         if n % 2 == 0 {
@@ -81,11 +83,7 @@ pub(super) async fn keep_raining(
     stop: &CancellationToken,
 ) -> u64 {
     let mut n = 0;
-    while !stop.is_cancelled() {
-        pause(between(&mut chance, 1500, 5000), stop).await;
-        if stop.is_cancelled() {
-            break;
-        }
+    while goes_on(between(&mut chance, 1500, 5000), stop).await {
         seats.iter().for_each(Seat::hit);
         let (weather, time) = match chance.random_range(0..4) {
             0 => (Weather::Cut, between(&mut chance, 20, 5000)),
@@ -133,11 +131,7 @@ pub(super) async fn keep_filling(
     stop: &CancellationToken,
 ) -> u64 {
     let mut n = 0;
-    while !stop.is_cancelled() {
-        pause(between(&mut chance, 5000, 9000), stop).await;
-        if stop.is_cancelled() {
-            break;
-        }
+    while goes_on(between(&mut chance, 5000, 9000), stop).await {
         let mut server = server.lock().await;
         seats.iter().for_each(Seat::hit);
         fill_disk(&mut server, true);

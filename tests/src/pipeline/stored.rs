@@ -89,8 +89,8 @@ pub(super) async fn tasks_redelivered(url: &str) -> u64 {
     deliveries.saturating_sub(n_tasks as u64)
 }
 
-/// What still waits, or nothing.
-pub(super) async fn unsettled(url: &str) -> Result<(), String> {
+/// Whether every durable has given everything out and heard of it.
+async fn consumed(url: &str) -> Result<(), String> {
     for name in [EVENTS, TASKS] {
         for consumer in consumers(url, name).await {
             let (pending, unsettled) = (consumer.num_pending, consumer.num_ack_pending);
@@ -102,6 +102,12 @@ pub(super) async fn unsettled(url: &str) -> Result<(), String> {
             }
         }
     }
+    Ok(())
+}
+
+/// What still waits, or nothing.
+pub(super) async fn unsettled(url: &str) -> Result<(), String> {
+    consumed(url).await?;
     let waiting = messages(url, TASKS).await;
     let n_waiting = waiting
         .iter()
@@ -116,17 +122,7 @@ pub(super) async fn unsettled(url: &str) -> Result<(), String> {
 
 /// As [`unsettled`], without reading messages: for streams of many.
 pub(super) async fn waiting(url: &str) -> Result<(), String> {
-    for name in [EVENTS, TASKS] {
-        for consumer in consumers(url, name).await {
-            let (pending, unsettled) = (consumer.num_pending, consumer.num_ack_pending);
-            if pending > 0 || unsettled > 0 {
-                let name = consumer.name;
-                return Err(format!(
-                    "{name}: {pending} pending, {unsettled} not settled"
-                ));
-            }
-        }
-    }
+    consumed(url).await?;
     let tasks = stream(url, TASKS).await;
     let mut subjects = tasks.info_with_subjects("fanfare.later.>").await.unwrap();
     match subjects.next().await {

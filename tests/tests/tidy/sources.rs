@@ -34,10 +34,6 @@ const LONG: &[(&str, &str)] = &[
         "nats/tests/contract/topology.rs",
         "one suite: each refusal beside what is not refused",
     ),
-    (
-        "notifier/tests/dead_letters.rs",
-        "one suite, half of it its stage",
-    ),
     ("nats/src/index/tests.rs", "one suite about one fold"),
     (
         "fetcher/tests/recorded_feeds.rs",
