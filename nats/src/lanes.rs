@@ -38,6 +38,9 @@ pub enum LaneError {
     /// The moment cannot be told to the broker.
     #[error("the pause would end at no date")]
     Date,
+    /// The servers do not agree on it in time; nothing tells whether they will.
+    #[error("the servers did not agree on it in time: look at `fanfare lanes`, and say it again")]
+    NotAgreed(String),
     /// The broker did not answer, or refuses.
     #[error("the broker does not say how the lanes are: {0}")]
     Broker(String),
@@ -69,8 +72,9 @@ impl Broker {
             .map_err(|_| LaneError::Date)?;
         let stream = self.lane_stream().await?;
         let name = Names::send_consumer(lane);
-        let paused = stream.pause_consumer(&name, until);
-        paused.await.map(drop).map_err(|error| failed(lane, &error))
+        let answer = stream.pause_consumer(&name, until).await;
+        let granted = answer.map_err(|error| failed(lane, &error))?.pause_until;
+        self.await_pause(&stream, lane, Some(granted)).await
     }
 
     /// Ends a pause; a lane that is not paused stays as it is.
@@ -80,8 +84,34 @@ impl Broker {
     pub async fn resume_lane(&self, lane: &Lane) -> Result<(), LaneError> {
         let stream = self.lane_stream().await?;
         let name = Names::send_consumer(lane);
-        let resumed = stream.resume_consumer(&name).await;
-        resumed.map(drop).map_err(|error| failed(lane, &error))
+        let answer = stream.resume_consumer(&name).await;
+        answer.map_err(|error| failed(lane, &error))?;
+        self.await_pause(&stream, lane, None).await
+    }
+
+    /// On three servers a pause is answered when it is proposed, not when it is agreed upon: who
+    /// asks right after it may be told the old state, and a lost proposal is told to nobody.
+    async fn await_pause(
+        &self,
+        stream: &Stream<()>,
+        lane: &Lane,
+        wanted: Option<time::OffsetDateTime>,
+    ) -> Result<(), LaneError> {
+        let name = Names::send_consumer(lane);
+        let agreed = async || -> Result<(), LaneError> {
+            loop {
+                let info = stream.consumer_info(&name).await.map_err(broker)?;
+                let set = info.config.pause_until;
+                if set == wanted || (wanted.is_none() && !info.paused) {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        match tokio::time::timeout(AGREED_WITHIN, agreed()).await {
+            Ok(result) => result,
+            Err(_) => Err(LaneError::NotAgreed(lane.to_string())),
+        }
     }
 
     async fn lane_stream(&self) -> Result<Stream<()>, LaneError> {
@@ -115,6 +145,9 @@ fn report(info: &Info) -> Option<LaneReport> {
     })
 }
 
+/// A pause is a write to the log of the meta group: milliseconds, or an election of 4 to 11 s.
+const AGREED_WITHIN: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How the names of lanes' durables begin.
 const SEND: &str = "send-";
 
