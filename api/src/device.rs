@@ -79,8 +79,9 @@ pub(crate) async fn put(
 ) -> Result<Response, Problem> {
     let preconditions = preconditions(&headers)?;
     let wanted = document::read(body, api.apps.as_deref()).map_err(Problem::fields)?;
+    let unknown = || unknown_write(&preconditions);
     let write = write(&api.broker, &id, &preconditions, wanted, clock::now());
-    let written = bounded(&api.broker, write, no_answer).await?;
+    let written = bounded(&api.broker, write, unknown).await?;
     let status = if written.is_new {
         StatusCode::CREATED
     } else {
@@ -100,12 +101,9 @@ pub(crate) async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let preconditions = preconditions(&headers)?;
-    bounded(
-        &api.broker,
-        erase(&api.broker, &id, &preconditions),
-        no_answer,
-    )
-    .await?;
+    let unknown = || unknown_write(&preconditions);
+    let erase = erase(&api.broker, &id, &preconditions);
+    bounded(&api.broker, erase, unknown).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -142,7 +140,7 @@ async fn write(
                     is_new,
                 });
             }
-            Err(error) => again_or(error)?,
+            Err(error) => again_or(error, preconditions)?,
         }
     }
 }
@@ -162,7 +160,7 @@ async fn erase(
         };
         match broker.delete_device(id, expect).await {
             Ok(_) => return Ok(()),
-            Err(error) => again_or(error)?,
+            Err(error) => again_or(error, preconditions)?,
         }
     }
 }
@@ -184,12 +182,29 @@ async fn find(broker: &Broker, id: &DeviceId) -> Result<Found, Problem> {
 }
 
 /// `Ok` means that another write came first: look again.
-fn again_or(error: WriteDeviceError) -> Result<(), Problem> {
+fn again_or(error: WriteDeviceError, preconditions: &Preconditions) -> Result<(), Problem> {
     match error {
         WriteDeviceError::Conflict => Ok(()),
-        WriteDeviceError::Unavailable | WriteDeviceError::Read(_) => Err(unavailable(&error)),
+        WriteDeviceError::Unavailable | WriteDeviceError::Read(_) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "write of a device with unknown fate");
+            Err(unknown_write(preconditions))
+        }
         WriteDeviceError::Refused(_) => Err(refused(&error)),
     }
+}
+
+/// What became of the write is not known. A guard that it met may not hold a second time because of
+/// the write itself, so the same request again does not settle it then.
+fn unknown_write(preconditions: &Preconditions) -> Problem {
+    if *preconditions == Preconditions::default() {
+        return no_answer();
+    }
+    Problem::new(
+        Kind::BrokerUnavailable,
+        "the broker gave no final answer: the write may be stored. Read the device before you send \
+         it again, its own success would make the precondition fail",
+    )
 }
 
 fn judge(preconditions: &Preconditions, found: &Found) -> Result<(), Problem> {

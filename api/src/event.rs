@@ -8,16 +8,16 @@ mod document;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use fanfare_nats::event::{Event, SourceName};
-use fanfare_nats::events::ReadEventError;
-use fanfare_nats::publish::{PublishEventError, Published};
-use fanfare_nats::{Broker, Level, Topic, fail};
+use fanfare_nats::event::Event;
+use fanfare_nats::post::{PostEventError, Posted};
+use fanfare_nats::publish::PublishEventError;
+use fanfare_nats::{Broker, Topic, fail};
 use http::{HeaderMap, StatusCode};
 use rand::Rng;
 use serde::Serialize;
 
 use crate::body::Json;
-use crate::call::{bounded, no_answer, refused, unavailable};
+use crate::call::{bounded, refused};
 use crate::clock;
 use crate::problem::{Kind, Problem};
 use crate::router::Api;
@@ -84,35 +84,29 @@ async fn store(
     unknown: impl FnOnce() -> Problem,
 ) -> Result<(StatusCode, Option<Event>), Problem> {
     fail::point("api.before-write");
-    let published = broker.publish(event, false).await;
+    let posted = broker.post(event).await;
     fail::point("api.written");
-    match published {
-        Ok(Published::Stored(_)) => return Ok((StatusCode::CREATED, None)),
-        Ok(Published::Already) => {}
-        Err(error @ PublishEventError::Unknown { .. }) => {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "event with unknown fate"
-            );
-            return Err(unknown());
-        }
-        Err(error @ PublishEventError::Refused { .. }) => return Err(refused(&error)),
-    }
-    let before = broker
-        .stored_event(&SourceName::api(), &event.screen(), &Level::First)
-        .await;
-    match before {
-        Ok(Some((_, before))) if before.digest == event.digest => {
-            Ok((StatusCode::OK, Some(before)))
+    match posted {
+        Ok(Posted::New) => Ok((StatusCode::CREATED, None)),
+        Ok(Posted::Before(before)) if before.digest == event.digest => {
+            Ok((StatusCode::OK, Some(*before)))
         }
         // One that cannot be read is not the one that is posted, and it holds the id.
-        Ok(Some(_)) | Err(ReadEventError::Decode(_)) => Err(Problem::new(
+        Ok(Posted::Before(_)) | Err(PostEventError::Decode(_)) => Err(Problem::new(
             Kind::EventExists,
             "an event with other content was posted by this id: choose another id",
         )),
-        Ok(None) => Err(no_answer()),
-        Err(error @ (ReadEventError::Read(_) | ReadEventError::Unavailable(_))) => {
-            Err(unavailable(&error))
+        Err(PostEventError::Publish(error @ PublishEventError::Refused { .. })) => {
+            Err(refused(&error))
+        }
+        Err(
+            error @ (PostEventError::Publish(PublishEventError::Unknown { .. })
+            | PostEventError::Read(_)
+            | PostEventError::NotFound),
+        ) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "event with unknown fate");
+            Err(unknown())
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanfare_nats::service::LastError;
 use http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,11 +10,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use serde_json::{Map, Value, json};
 
 use crate::router::SERVED;
 
 /// Upper bounds in seconds; a write to a broker with three servers takes 1 to 15 ms.
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
+
+/// What the API answers with, the framework's own refusals included.
+const STATUSES: [u16; 20] = [
+    200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 428, 500, 503,
+    504,
+];
 
 /// One kind of answer. All three come from closed sets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,6 +37,7 @@ pub struct Metrics {
     requests: Family<Labels, Counter>,
     seconds: Histogram,
     in_flight: Gauge,
+    last_error: LastError,
 }
 
 impl Metrics {
@@ -38,6 +47,7 @@ impl Metrics {
             requests: Family::default(),
             seconds: Histogram::new(BUCKETS),
             in_flight: Gauge::default(),
+            last_error: LastError::new(),
         };
         for (route, method, statuses) in SERVED {
             // What an alert asks for stands at zero too: the broker is away, or we are overloaded.
@@ -69,6 +79,31 @@ impl Metrics {
         metrics
     }
 
+    /// What was answered, for operators who ask the process itself.
+    pub fn figures(&self) -> Value {
+        let mut by_route: Map<String, Value> = Map::new();
+        for (route, method, _) in SERVED {
+            let mut by_status: Map<String, Value> = Map::new();
+            for status in STATUSES {
+                let labels = Labels {
+                    route,
+                    method,
+                    status,
+                };
+                // What was never answered has no series, and gets none by being asked for.
+                if let Some(n) = self.requests.get(&labels).map(|it| it.get()) {
+                    by_status.insert(status.to_string(), n.into());
+                }
+            }
+            by_route.insert(format!("{method} {route}"), by_status.into());
+        }
+        json!({
+            "in_flight": self.in_flight.get(),
+            "answers": by_route,
+            "last_error": self.last_error.told(),
+        })
+    }
+
     /// Counts one request as being served until the guard is dropped.
     pub(crate) fn begin(&self) -> InFlight {
         self.in_flight.inc();
@@ -88,6 +123,11 @@ impl Metrics {
             method: method_label(method),
             status: status.as_u16(),
         };
+        if status.is_server_error() {
+            let method = labels.method;
+            self.last_error
+                .say(&format!("{status} to {method} {route}"));
+        }
         self.requests.get_or_create(&labels).inc();
         self.seconds.observe(took.as_secs_f64());
     }

@@ -1,11 +1,13 @@
 //! The listener and its connections.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use fanfare_nats::service::Service;
 use fanfare_nats::{Broker, Readiness};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +25,8 @@ use crate::router::router;
 
 /// The condition of readiness that belongs to this role.
 const CONDITION: &str = "api";
+/// The role's word in the list of members.
+const ROLE: &str = "api";
 /// How long a client may take to send a request's head; idle connections end by it too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests in flight may take after the stop (design section 6).
@@ -104,6 +108,8 @@ impl Server {
         readiness: Readiness,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
+        let (presence, not_read) = broker.appear(service(metrics.clone()), stop.clone());
+        drop(not_read); // Nothing is divided among these.
         let router = router(&self.config, broker, metrics, readiness.clone());
         readiness.met(CONDITION);
         let ended = accept(
@@ -115,7 +121,19 @@ impl Server {
                 readiness.unmet(CONDITION, "stopping");
             },
         );
-        ended.await
+        let ended = ended.await;
+        presence.end().await;
+        ended
+    }
+}
+
+/// The role as operators find it.
+fn service(metrics: Metrics) -> Service {
+    Service {
+        role: ROLE,
+        description: "takes registrations and events over HTTP",
+        metadata: BTreeMap::new(),
+        figures: Arc::new(move || metrics.figures()),
     }
 }
 

@@ -5,12 +5,16 @@
 )]
 
 mod admin;
+mod ask;
 mod check;
 mod dead_letters;
 mod demo;
+mod doctor;
 mod embedded;
 pub(crate) mod init;
 mod lanes;
+mod leases;
+mod members;
 mod push;
 mod reach;
 mod sim;
@@ -64,6 +68,9 @@ enum Which {
     Source(source::Source),
     /// Looks after streams, buckets and consumers on a server
     Admin(admin::Admin),
+    /// Looks at server, streams, permissions, clocks, sizes and processes, and gives advice; exit code
+    /// 1 if something is in trouble
+    Doctor(doctor::Doctor),
     /// Checks that everything owed adds up: exit code 0, or 1 with what does not
     Verify(verify::Verify),
     /// Tells why a device got an event, or why not
@@ -72,6 +79,10 @@ enum Which {
     DeadLetters(dead_letters::DeadLetters),
     /// Shows the lanes, pauses and resumes them
     Lanes(lanes::Lanes),
+    /// Shows which fetcher reads each exclusive source, and moves that to another one
+    Leases(leases::Leases),
+    /// Shows every process that runs: role, machine, version, whether it is ready
+    Members(members::Members),
     /// Sends a test notification to a device, a user or a topic
     Push(push::Push),
     /// Runs the outside world in a box: feeds, and doubles of the push providers
@@ -89,10 +100,13 @@ impl Command {
             Which::Check(check) => check.run(&common, environment),
             Which::Source(source) => source.run(&common, environment).await,
             Which::Admin(admin) => admin.run(&common, environment).await,
+            Which::Doctor(doctor) => Box::pin(doctor.run(&common, environment)).await,
             Which::Verify(verify) => Box::pin(verify.run(&common, environment)).await,
             Which::Why(why) => Box::pin(why.run(&common, environment)).await,
             Which::DeadLetters(letters) => Box::pin(letters.run(&common, environment)).await,
             Which::Lanes(lanes) => Box::pin(lanes.run(&common, environment)).await,
+            Which::Leases(leases) => Box::pin(leases.run(&common, environment)).await,
+            Which::Members(members) => Box::pin(members.run(&common, environment)).await,
             Which::Push(push) => push.run(&common, environment).await,
             Which::Sim(sim) => sim.run(&common, environment).await,
         }

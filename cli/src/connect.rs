@@ -12,6 +12,7 @@ mod context;
 mod layer;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use fanfare_nats::ConnectOptions;
@@ -153,6 +154,7 @@ pub(crate) fn options(
     let mut options = layer.resolve(environment)?;
     options.names = names;
     options.replicas = config.replicas.unwrap_or(1);
+    options.marker_ttl = config.marker_ttl_s.map(Duration::from_secs);
     Ok(options)
 }
 

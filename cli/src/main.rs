@@ -11,6 +11,7 @@ mod connect;
 mod exit;
 mod lifecycle;
 mod roles;
+mod supervisor;
 mod telemetry;
 mod users;
 

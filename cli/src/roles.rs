@@ -17,8 +17,8 @@ use crate::admin::Admin;
 use crate::config::{Config, Manage};
 use crate::exit::Failure;
 use crate::lifecycle::{self, RoleEnd, Signals};
-use crate::telemetry;
 use crate::users::Users;
+use crate::{supervisor, telemetry};
 
 pub(crate) use broker::{connect, topology};
 pub(crate) use process::Process;
@@ -125,9 +125,11 @@ impl Composition {
         // broker alive.
         let (mut serving, end_admin) = (JoinSet::new(), CancellationToken::new());
         serving.spawn(admin.serve(registry, shared.readiness.clone(), end_admin.clone()));
-        let ended = self
-            .run_registered(registered, &shared, &mut signals, broken)
-            .await;
+        let told = supervisor::tell(self.process.supervisor(), &shared.readiness);
+        let ended = tokio::select! {
+            ended = self.run_registered(registered, &shared, &mut signals, broken) => ended,
+            never = told => match never {},
+        };
         end_admin.cancel();
         // A probe being answered gets its answer; a client that never reads gets none.
         let _late = tokio::time::timeout(Duration::from_secs(1), serving.join_next()).await;

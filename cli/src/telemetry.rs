@@ -52,6 +52,18 @@ where
         .event_format(json::JsonLines)
 }
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Set by whoever builds a release.
+const COMMIT: Option<&str> = option_env!("FANFARE_COMMIT");
+
+/// What is running, as others are told of it.
+pub(crate) fn version() -> String {
+    match COMMIT {
+        Some(commit) => format!("{VERSION}+{commit}"),
+        None => VERSION.to_owned(),
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
@@ -62,9 +74,7 @@ struct Build {
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry::with_prefix("fanfare");
     let info = Family::<Build, Gauge>::default();
-    let version = env!("CARGO_PKG_VERSION");
-    // Set by whoever builds a release.
-    let commit = option_env!("FANFARE_COMMIT").unwrap_or("unknown");
+    let (version, commit) = (VERSION, COMMIT.unwrap_or("unknown"));
     info.get_or_create(&Build { version, commit }).set(1);
     registry.register("build_info", "What is running", info);
     registry

@@ -138,6 +138,32 @@ async fn the_demo_keeps_the_promise_through_its_kills_and_leaves_nothing_behind(
 }
 
 #[tokio::test]
+async fn of_three_brokers_the_leader_is_killed_too_and_nothing_is_lost() {
+    let _turn = TURN.lock().await;
+    let demo = Demo::start(&["--cluster", "--seconds", "12", "--devices", "3000"]);
+    let (code, report) = demo.ended().await;
+    let told = demo.told();
+    // 3: the kill of the notifier, which is the other test's, found too little in flight.
+    assert!(matches!(code, Some(0 | 3)), "{report:#}\n{told:#?}");
+    assert!(
+        report["repeated"].as_u64() <= report["repeated_at_most"].as_u64(),
+        "{report:#}"
+    );
+    assert_eq!(report["lost"], 0, "{report:#}");
+    assert!(report["broker_killed"].is_string(), "{report:#}");
+    // The kill bit: there was no leader, and something was left to send.
+    assert!(
+        report["broker_pause_s"].as_f64().unwrap() > 0.5,
+        "{report:#}"
+    );
+    assert!(
+        report["pushes_after_broker_kill"].as_u64().unwrap() > 0,
+        "{report:#}"
+    );
+    nobody_is_left(demo.folder.path()).await;
+}
+
+#[tokio::test]
 async fn a_task_acknowledged_before_it_is_sent_is_noticed() {
     let _turn = TURN.lock().await;
     let demo = Demo::start(&["--seconds", "10", "--sabotage", "ack-early"]);

@@ -17,7 +17,7 @@ pub use period::{Period, PeriodError};
 pub use policy::{RetriesConfig, TopicConfig};
 pub use secret::{EnvSecret, FileSecret, SecretText};
 pub use source::{
-    Delivery, FieldsConfig, LevelConfig, LevelName, LevelsConfig, Limits, SourceConfig,
+    Delivery, FieldsConfig, LevelConfig, LevelName, LevelsConfig, Limits, Mode, SourceConfig,
 };
 
 /// What the fetcher reads from the configuration file.

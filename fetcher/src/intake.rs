@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_nats::event::SourceName;
+use fanfare_nats::lease::Tenure;
 use fanfare_nats::policy::{Policy as Delivery, TopicPolicies, Wish};
 use fanfare_nats::publish::{PublishEventError, Published};
 use fanfare_nats::{Broker, Event, Level, fail};
@@ -37,6 +38,8 @@ pub struct Intake {
     broker: Broker,
     known: Known,
     metrics: SourceMetrics,
+    /// The lease under which events are published.
+    tenure: Option<Tenure>,
 }
 
 /// What all events of a source have in common.
@@ -158,7 +161,21 @@ impl Intake {
             broker,
             known: Known::default(),
             metrics,
+            tenure: None,
         })
+    }
+
+    /// Publishes under a lease: events carry its number, and what reaches the broker after its end
+    /// is counted.
+    #[must_use]
+    pub fn under(mut self, tenure: Option<Tenure>) -> Self {
+        self.tenure = tenure;
+        self
+    }
+
+    /// Whether events are published under a lease.
+    pub fn is_exclusive(&self) -> bool {
+        self.tenure.is_some()
     }
 
     /// Judges everything that was observed and counts it.
@@ -255,7 +272,11 @@ impl Intake {
             }
         }
         fail::point("fetch.before-publish");
-        let published = self.broker.publish(event, self.is_kept).await;
+        let tenure = self.tenure.as_ref();
+        let lease = tenure.map(Tenure::number);
+        let in_hand = tenure.map(|it| InHand::new(it, self));
+        let published = self.broker.publish_under(event, self.is_kept, lease).await;
+        drop(in_hand);
         fail::point("fetch.published");
         let published = published.map_err(|cause| NotStored::Publish { n_left: 1, cause })?;
         self.metrics.event(match published {
@@ -263,6 +284,33 @@ impl Intake {
             Published::Already => EventResult::Already,
         });
         Ok(())
+    }
+}
+
+/// A publish under a lease, from before it is sent until it is answered or given up. One that the
+/// end of the lease overtakes is late: it may be stored when another holder reads already. It is
+/// refused then, or it is the same event.
+struct InHand<'a> {
+    tenure: &'a Tenure,
+    intake: &'a Intake,
+}
+
+impl<'a> InHand<'a> {
+    fn new(tenure: &'a Tenure, intake: &'a Intake) -> Self {
+        Self { tenure, intake }
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        if self.tenure.is_over() {
+            self.intake.metrics.late_publish();
+            tracing::debug!(
+                source.name = %self.intake.shape.source,
+                lease = self.tenure.number(),
+                "a publish was under way when the lease ended"
+            );
+        }
     }
 }
 

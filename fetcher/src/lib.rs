@@ -14,6 +14,9 @@
 //! Architecture invariant: what is remembered in memory, and every cursor, only saves work.
 //! Forgetting all of it at any line of code publishes nothing twice and loses nothing.
 //!
+//! Architecture invariant: an exclusive source is touched only while its lease holds: each task that
+//! has a connection asks the clock before it goes on, and is dropped when the lease is over.
+//!
 //! Architecture invariant: a document that cannot be read completely is an error of its poll. It
 //! never means that something vanished, and no baseline is made of it.
 
@@ -24,6 +27,7 @@ pub mod config;
 pub mod cursor;
 pub mod decide;
 pub mod example;
+mod exclusive;
 pub mod intake;
 mod known;
 pub mod level;

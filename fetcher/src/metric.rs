@@ -1,11 +1,21 @@
 //! What the fetcher counts. Labels are configured source names and closed sets.
 
+mod lease;
+mod result;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fanfare_nats::service::LastError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use serde_json::{Map, Value, json};
+
+pub use self::result::{EventResult, ItemResult, PollResult};
 
 use crate::mapping::Reason;
 
@@ -41,84 +51,14 @@ pub struct Metrics {
     connected: Family<SourceLabel, Gauge>,
     gaps: Family<SourceLabel, Counter>,
     restarts: Family<SourceLabel, Counter>,
+    lease: Family<SourceLabel, Gauge>,
+    takeovers: Family<SourceLabel, Counter>,
+    leases_lost: Family<SourceLabel, Counter>,
+    late_publishes: Family<SourceLabel, Counter>,
     items: ByResult,
     rejects: Family<ReasonLabel, Counter>,
     events: ByResult,
-}
-
-/// What a poll brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollResult {
-    /// Something to read.
-    New,
-    /// Nothing since the last one.
-    NotModified,
-    /// It failed.
-    Error,
-    /// The publisher asked to wait.
-    Throttled,
-}
-
-/// What became of an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ItemResult {
-    /// It was published, or is known to be stored.
-    Event,
-    /// It is no news.
-    Silent,
-    /// It is too old, or too far ahead.
-    Stale,
-    /// It could not be used.
-    Rejected,
-}
-
-/// What became of a publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventResult {
-    /// Stored by it.
-    Stored,
-    /// Stored before, by whomever.
-    Already,
-    /// Not known, or refused; it is tried again.
-    Error,
-}
-
-impl PollResult {
-    const ALL: [Self; 4] = [Self::New, Self::NotModified, Self::Error, Self::Throttled];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::NotModified => "not_modified",
-            Self::Error => "error",
-            Self::Throttled => "throttled",
-        }
-    }
-}
-
-impl ItemResult {
-    const ALL: [Self; 4] = [Self::Event, Self::Silent, Self::Stale, Self::Rejected];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Event => "event",
-            Self::Silent => "silent",
-            Self::Stale => "stale",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
-impl EventResult {
-    const ALL: [Self; 3] = [Self::Stored, Self::Already, Self::Error];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Already => "already",
-            Self::Error => "error",
-        }
-    }
+    last_errors: Arc<Mutex<BTreeMap<String, LastError>>>,
 }
 
 fn poll_histogram() -> Histogram {
@@ -134,9 +74,14 @@ impl Default for Metrics {
             connected: Family::default(),
             gaps: Family::default(),
             restarts: Family::default(),
+            lease: Family::default(),
+            takeovers: Family::default(),
+            leases_lost: Family::default(),
+            late_publishes: Family::default(),
             items: Family::default(),
             rejects: Family::default(),
             events: Family::default(),
+            last_errors: Arc::default(),
         }
     }
 }
@@ -161,6 +106,14 @@ impl Metrics {
         registry.register("source_gaps", help, m.gaps.clone());
         let help = "Pumps that ended by an error or panic and were started again";
         registry.register("source_restarts", help, m.restarts.clone());
+        let help = "1 while this process holds the lease of an exclusive source";
+        registry.register("source_lease", help, m.lease.clone());
+        let help = "Times this process took the lease of an exclusive source";
+        registry.register("source_takeovers", help, m.takeovers.clone());
+        let help = "Leases lost, not let go of";
+        registry.register("source_leases_lost", help, m.leases_lost.clone());
+        let help = "Publishes under way when their lease ended";
+        registry.register("source_late_publishes", help, m.late_publishes.clone());
         registry.register("items", "Items by result", m.items.clone());
         registry.register(
             "items_rejected",
@@ -173,9 +126,16 @@ impl Metrics {
 
     /// The metrics of one source, with all its series at zero.
     pub fn of_source(&self, source: &str) -> SourceMetrics {
+        let mut last_errors = self
+            .last_errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let last_error = last_errors.entry(source.to_owned()).or_default().clone();
+        drop(last_errors);
         let metrics = SourceMetrics {
             all: self.clone(),
             source: source.to_owned(),
+            last_error,
         };
         let label = metrics.label();
         drop(self.poll_seconds.get_or_create(&label));
@@ -183,6 +143,10 @@ impl Metrics {
         drop(self.connected.get_or_create(&label));
         drop(self.gaps.get_or_create(&label));
         drop(self.restarts.get_or_create(&label));
+        drop(self.lease.get_or_create(&label));
+        drop(self.takeovers.get_or_create(&label));
+        drop(self.leases_lost.get_or_create(&label));
+        drop(self.late_publishes.get_or_create(&label));
         for it in PollResult::ALL {
             drop(self.polls.get_or_create(&metrics.result(it.as_str())));
         }
@@ -197,6 +161,21 @@ impl Metrics {
         }
         metrics
     }
+
+    /// Every source with what was counted, for operators who ask the process itself.
+    pub fn figures(&self) -> Value {
+        let last_errors = self
+            .last_errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<String> = last_errors.keys().cloned().collect();
+        drop(last_errors);
+        let sources = names.into_iter().map(|name| {
+            let figures = self.of_source(&name).figures();
+            (name, figures)
+        });
+        json!({ "sources": sources.collect::<Map<_, _>>() })
+    }
 }
 
 /// The metrics of one source.
@@ -204,6 +183,7 @@ impl Metrics {
 pub struct SourceMetrics {
     all: Metrics,
     source: String,
+    last_error: LastError,
 }
 
 impl SourceMetrics {
@@ -313,6 +293,33 @@ impl SourceMetrics {
             .items
             .get_or_create(&self.result(result.as_str()))
             .get()
+    }
+
+    fn figures(&self) -> Value {
+        let by = |family: &ByResult, results: &[&'static str]| -> Map<String, Value> {
+            let count = |it: &&'static str| {
+                let n = family.get_or_create(&self.result(it)).get();
+                ((*it).to_owned(), Value::from(n))
+            };
+            results.iter().map(count).collect()
+        };
+        let last_success = self.all.last_success.get_or_create(&self.label()).get();
+        let last_success = jiff::Timestamp::from_second(last_success).ok();
+        json!({
+            "polls": by(&self.all.polls, &PollResult::ALL.map(PollResult::as_str)),
+            "items": by(&self.all.items, &ItemResult::ALL.map(ItemResult::as_str)),
+            "events": by(&self.all.events, &EventResult::ALL.map(EventResult::as_str)),
+            "sockets_open": self.all.connected.get_or_create(&self.label()).get(),
+            "restarts": self.n_restarts(),
+            "holds_lease": self.is_holder(),
+            "last_success": last_success.filter(|it| it.as_second() > 0),
+            "last_error": self.last_error.told(),
+        })
+    }
+
+    /// Remembers what went wrong last.
+    pub fn failed(&self, error: &(dyn std::error::Error + 'static)) {
+        self.last_error.note(error);
     }
 
     /// How many frames were missed.

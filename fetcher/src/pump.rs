@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fanfare_nats::Broker;
 use fanfare_nats::control::ControlError;
+use fanfare_nats::lease::Tenure;
 use fanfare_nats::policy::TopicPolicies;
 use thiserror::Error;
 use tokio::task::{JoinError, JoinSet};
@@ -20,7 +21,7 @@ use crate::config::{InputConfig, SourceConfig};
 use crate::intake::ReadError;
 use crate::mapping::Mapping;
 use crate::metric::SourceMetrics;
-use crate::source::{SourceError, WebSocket};
+use crate::source::{CatchUp, SourceError, WebSocket};
 use begin::{Beginning, Polled};
 use listen::Listener;
 
@@ -49,11 +50,19 @@ pub(crate) struct Pump {
     pub(crate) agent: Arc<str>,
     pub(crate) broker: Broker,
     pub(crate) metrics: SourceMetrics,
+    /// The lease of an exclusive source: nothing is done with the source when it is over.
+    pub(crate) tenure: Option<Tenure>,
 }
 
 impl Pump {
-    /// Runs until `stop`: then each input finishes its batch, advances its cursor and returns.
+    /// Runs until `stop`: then each input finishes its batch, advances its cursor and returns. When
+    /// the lease is over everything is dropped where it stands, open connections with it.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), PumpError> {
+        let tenure = self.tenure.clone();
+        during(tenure, self.run_held(stop)).await
+    }
+
+    async fn run_held(self, stop: CancellationToken) -> Result<(), PumpError> {
         let mapping = Mapping::compile(&self.source).map_err(|_| PumpError::Configuration)?;
         let mapping = Arc::new(mapping);
         let Some(Beginning { intake, polled }) = self.begin(&mapping, &stop).await? else {
@@ -61,6 +70,10 @@ impl Pump {
         };
         let intake = Arc::new(intake);
         let catch_ups: Vec<_> = polled.iter().map(|it| it.http.catch_up()).collect();
+        if self.tenure.is_some() {
+            // Nobody has read since the last holder stopped.
+            catch_ups.iter().for_each(CatchUp::ask);
+        }
         let listener = |input| Listener {
             input,
             name: Arc::from(self.source.name.as_str()),
@@ -73,14 +86,16 @@ impl Pump {
         };
         let mut inputs = JoinSet::new();
         for Polled { n, http, seen } in polled {
-            inputs.spawn(listener(n).listen(http, seen));
+            let listening = listener(n).listen(http, seen);
+            inputs.spawn(during(self.tenure.clone(), listening));
         }
         for (n, input) in self.source.input.iter().enumerate() {
             if let InputConfig::WebSocket(socket) = input {
                 let socket = WebSocket::new(socket, &self.agent)
                     .map_err(PumpError::Input)?
                     .counted_by(self.metrics.clone());
-                inputs.spawn(listener(n).listen(socket, None));
+                let listening = listener(n).listen(socket, None);
+                inputs.spawn(during(self.tenure.clone(), listening));
             }
         }
         // The first error ends the others by dropping the set; what they hold comes again.
@@ -88,5 +103,17 @@ impl Pump {
             ended??;
         }
         Ok(())
+    }
+}
+
+/// Does `work`, of an exclusive source only while its lease holds. Each task needs it for itself: a
+/// task is polled without its parent.
+async fn during(
+    tenure: Option<Tenure>,
+    work: impl Future<Output = Result<(), PumpError>>,
+) -> Result<(), PumpError> {
+    match tenure {
+        None => work.await,
+        Some(tenure) => tenure.during(work).await.unwrap_or(Ok(())),
     }
 }

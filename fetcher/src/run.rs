@@ -1,8 +1,10 @@
 //! The role: one pump per source, each for itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanfare_nats::service::Service;
 use fanfare_nats::{Broker, Problem, Readiness};
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -10,12 +12,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::config::Config;
+use crate::config::{Config, Mode};
+use crate::exclusive::Exclusive;
 use crate::metric::Metrics;
 use crate::pump::Pump;
 
 /// A pump that ran so long begins again with the shortest pause.
 const STABLE: Duration = Duration::from_mins(1);
+
+/// The role's word in the list of members.
+const ROLE: &str = "fetcher";
 
 /// Why the role cannot go on.
 #[derive(Debug, Error)]
@@ -48,16 +54,36 @@ pub async fn run(
     }
     let agent: Arc<str> = Arc::from(config.fetcher.user_agent());
     let topics = Arc::new(config.topic_policies());
+    let names = config.source.iter().map(|it| it.name.clone()).collect();
+    let has_exclusive = config.source.iter().any(|it| it.mode == Mode::Exclusive);
+    let (presence, members) = broker.appear(service(names, metrics.clone()), stop.clone());
+    let (census, electors) = broker.electorate(members);
     let mut sources = JoinSet::new();
+    if has_exclusive {
+        sources.spawn(census.run(stop.clone()));
+    } else {
+        drop(census); // Then nobody's members are read.
+    }
     for source in config.source {
+        let mode = source.mode;
         let pump = Pump {
             metrics: metrics.of_source(&source.name),
             source: Arc::new(source),
             topics: Arc::clone(&topics),
             agent: Arc::clone(&agent),
             broker: broker.clone(),
+            tenure: None,
         };
-        sources.spawn(supervise(pump, stop.clone()));
+        match mode {
+            Mode::Shared => sources.spawn(supervise(pump, stop.clone())),
+            Mode::Exclusive => {
+                let exclusive = Exclusive::new(pump, &broker, electors.clone());
+                let exclusive = exclusive.map_err(|error| {
+                    RunError::Configuration(vec![Problem::new("source.name", error.to_string())])
+                })?;
+                sources.spawn(exclusive.run(stop.clone()))
+            }
+        };
     }
     readiness.met("sources");
     stop.cancelled().await;
@@ -65,11 +91,22 @@ pub async fn run(
     while let Some(ended) = sources.join_next().await {
         ended.map_err(RunError::Supervisor)?;
     }
+    presence.end().await;
     Ok(())
 }
 
+/// The role as operators find it.
+fn service(sources: Vec<String>, metrics: Metrics) -> Service {
+    Service {
+        role: ROLE,
+        description: "turns sources into events",
+        metadata: BTreeMap::from([("sources".to_owned(), sources.join(","))]),
+        figures: Arc::new(move || metrics.figures()),
+    }
+}
+
 /// Starts a pump, and again whenever it ends before `stop`.
-async fn supervise(pump: Pump, stop: CancellationToken) {
+pub(crate) async fn supervise(pump: Pump, stop: CancellationToken) {
     let name = pump.source.name.clone();
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
     while !stop.is_cancelled() {
@@ -87,6 +124,7 @@ async fn supervise(pump: Pump, stop: CancellationToken) {
         }
         let pause = backoff.failed();
         pump.metrics.restarted();
+        pump.metrics.failed(&*error);
         tell(&name, &*error, pause);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -254,3 +254,28 @@ fn a_trial_shows_each_item_with_its_verdict() {
     }
     assert!(trial_of_bytes(&config, "s", &document.as_bytes()[..50], now).is_err());
 }
+
+#[test]
+fn an_exclusive_source_says_what_a_take_over_costs_it() {
+    let source = |mode: &str, input: &str| {
+        let text = format!(
+            "[[source]]\nname = \"s\"\nmode = \"{mode}\"\nid = \"x\"\ntime = \"x\"\ntopics = [\"t\"]\n\
+             title = \"x\"\n[[source.input]]\n{input}\nallow_private = true\n"
+        );
+        let config: Config = toml::from_str(&text).unwrap();
+        assert_eq!(config.validate(), []);
+        let notes = config.notes().into_iter().map(|it| it.to_string());
+        notes.collect::<Vec<_>>()
+    };
+    let polled = "http = \"http://127.0.0.1:1/\"\nitems = \"$[*]\"";
+    let socket = "websocket = \"ws://127.0.0.1:1/\"";
+    assert_eq!(source("shared", socket), Vec::<String>::new());
+    let [note] = source("exclusive", polled).try_into().unwrap();
+    assert!(
+        note.contains("16 to 21 s") && note.contains("is polled then"),
+        "{note}"
+    );
+    let [note] = source("exclusive", socket).try_into().unwrap();
+    assert!(note.contains("is not seen"), "{note}");
+    assert!(toml::from_str::<Config>("[[source]]\nmode = \"x\"").is_err());
+}

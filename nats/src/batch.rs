@@ -174,7 +174,7 @@ impl Broker {
                 duplicate: true, ..
             }
             | Answer::Exists { .. } => Attempt::Found,
-            Answer::Unknown(request::Unknown::InFlight) => {
+            Answer::Unknown(request::Unknown::InFlight | request::Unknown::IdInFlight) => {
                 self.jitter().await;
                 Attempt::Again
             }

@@ -8,12 +8,16 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::connect::Broker;
-use crate::control::{ReadError, has_id, is_marker, kv_subject};
+use crate::control::{ReadError, is_marker, kv_subject};
 use crate::device::{DecodeDeviceError, Device, DeviceId};
 use crate::request::{Answer, Refusal, expecting, header};
 
-/// How long deletions are remembered (design section 5): followers that were away longer rebuild.
+/// How long deletions are remembered (design section 5) unless the configuration says otherwise:
+/// followers that were away longer rebuild.
 pub const MARKER_TTL: Duration = Duration::from_hours(7 * 24);
+/// Names one write among all. Not the message id, of which the server would remember every one for
+/// two minutes: a hundred megabytes while a million devices register.
+const WRITE: &str = "Fanfare-Write";
 /// How long a caller is kept waiting while the broker elects; then it is told to come again.
 const BUDGET: Duration = Duration::from_secs(2);
 
@@ -105,7 +109,12 @@ impl Broker {
         device: &Device,
         expect: Expect,
     ) -> Result<u64, WriteDeviceError> {
-        self.write_device(id, HeaderMap::new(), device.encode().into(), expect)
+        // Tells our own document from an equal one of another writer where its answer was lost: of
+        // two who replace the same revision one is told that it was late, whatever both wrote.
+        let mut headers = HeaderMap::new();
+        let write = format!("{:x}", Self::nonce());
+        headers.insert(WRITE, write.as_str());
+        self.write_device(id, headers, device.encode().into(), expect)
             .await
     }
 
@@ -140,11 +149,11 @@ impl Broker {
         };
         let mut headers = HeaderMap::new();
         // Tells our own marker from another's where its answer was lost.
-        let write = format!("delete.{id}.{:x}", Self::nonce());
-        headers.insert(header::MSG_ID, write.as_str());
+        let write = format!("{:x}", Self::nonce());
+        headers.insert(WRITE, write.as_str());
         headers.insert(header::KV_OPERATION, "PURGE");
         headers.insert(header::ROLLUP, "sub");
-        headers.insert(header::TTL, MARKER_TTL.as_secs().to_string().as_str());
+        headers.insert(header::TTL, self.marker_ttl.as_secs().to_string().as_str());
         self.write_device(id, headers, Bytes::new(), expect)
             .await
             .map(Some)
@@ -182,11 +191,8 @@ impl Broker {
                 Answer::Exists { .. } => {
                     let last = self.device_last(id).await.map_err(WriteDeviceError::Read)?;
                     match last {
-                        Some(last) if is_own_marker(&last, &headers) => return Ok(last.sequence),
                         // Our own write, whose answer was lost and whose retry was refused.
-                        Some(last) if last.payload == payload && !payload.is_empty() => {
-                            return Ok(last.sequence);
-                        }
+                        Some(last) if is_own(&last, &headers) => return Ok(last.sequence),
                         // A deletion's marker is the last value: create on top of it.
                         Some(last) if expect == Expect::Absent && is_marker(&last.headers) => {
                             expected = Some(last.sequence);
@@ -200,6 +206,11 @@ impl Broker {
                 Answer::Refused(refusal) => return Err(WriteDeviceError::Refused(refusal)),
             }
         }
+    }
+
+    /// How long deletions are remembered.
+    pub fn marker_ttl(&self) -> Duration {
+        self.marker_ttl
     }
 
     /// Writes this process's barrier and returns its revision: whoever sees it in the watch has
@@ -227,7 +238,7 @@ impl Broker {
 }
 
 /// Whether a message is the one that was published with these headers.
-fn is_own_marker(last: &StreamMessage, headers: &HeaderMap) -> bool {
-    let id = headers.get(header::MSG_ID);
-    id.is_some_and(|id| has_id(&last.headers, id.as_str()))
+fn is_own(last: &StreamMessage, headers: &HeaderMap) -> bool {
+    let write = headers.get(WRITE);
+    write.is_some() && last.headers.get(WRITE) == write
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{self, AckKind};
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::event::{Event, EventId};
@@ -56,6 +57,26 @@ pub enum TakenTaskError {
     Mismatch,
 }
 
+impl TakenEventError {
+    /// The schema, if a later version wrote it: then this one hands it back.
+    pub fn later(&self) -> Option<u32> {
+        match self {
+            Self::Decode(error) => error.later(),
+            Self::Subject | Self::Mismatch => None,
+        }
+    }
+}
+
+impl TakenTaskError {
+    /// The schema, if a later version wrote it: then this one hands it back.
+    pub fn later(&self) -> Option<u32> {
+        match self {
+            Self::Decode(error) => error.later(),
+            Self::Subject | Self::Mismatch => None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Message")
@@ -106,7 +127,8 @@ impl Message {
     /// Reads it as an event, strictly.
     ///
     /// # Errors
-    /// [`TakenEventError`]: a dead letter, never a retry.
+    /// [`TakenEventError`]: a dead letter, never a retry; but what a [later](TakenEventError::later)
+    /// version wrote is handed back.
     pub fn event(&self, names: &Names) -> Result<Event, TakenEventError> {
         let Ok(Subject::Event {
             source,
@@ -118,7 +140,9 @@ impl Message {
         };
         let none = async_nats::HeaderMap::new();
         let headers = self.raw.headers.as_ref().unwrap_or(&none);
-        let event = wire::decode(headers, &self.raw.payload).map_err(TakenEventError::Decode)?;
+        let event = wire::decode(headers, &self.raw.payload)
+            .map_err(TakenEventError::Decode)
+            .inspect_err(|it| self.count_later(it.later()))?;
         let is_same = event.source == source && event.screen() == screen && event.level == level;
         is_same.then_some(event).ok_or(TakenEventError::Mismatch)
     }
@@ -126,7 +150,8 @@ impl Message {
     /// Reads it as a task and the pass that it starts, strictly.
     ///
     /// # Errors
-    /// [`TakenTaskError`]: a dead letter, never a retry.
+    /// [`TakenTaskError`]: a dead letter, never a retry; but what a [later](TakenTaskError::later)
+    /// version wrote is handed back.
     pub fn task(&self, names: &Names) -> Result<(Task, u32), TakenTaskError> {
         let Ok(Subject::Task {
             lane,
@@ -140,11 +165,19 @@ impl Message {
         if self.is_forced(names, &lane, &event, n, pass) {
             return Err(TakenTaskError::Decode(DecodePlanError::Forced));
         }
-        let task = Task::decode(&self.raw.payload).map_err(TakenTaskError::Decode)?;
+        let task = Task::decode(&self.raw.payload)
+            .map_err(TakenTaskError::Decode)
+            .inspect_err(|it| self.count_later(it.later()))?;
         let is_same = task.event == event && task.lane == lane && task.range.index() == n;
         is_same
             .then_some((task, pass))
             .ok_or(TakenTaskError::Mismatch)
+    }
+
+    fn count_later(&self, later: Option<u32>) {
+        if later.is_some() {
+            self.metrics.later_schemas.inc();
+        }
     }
 
     /// Whether it is an answer, or the target of a schedule that is not its own wake-up.
@@ -188,15 +221,17 @@ impl Message {
     }
 
     /// Waits for `work` and tells the broker meanwhile that it goes on: every third of `ack_wait`,
-    /// and at once if the message came again, because a consumer's new leader redelivers such a
-    /// message immediately unless it was told.
+    /// and at once if the message is not fresh. The servers replicate a delivery with the time at which
+    /// the *message* was stored, so that a consumer's new leader takes every message that is older than
+    /// `ack_wait` for overdue and redelivers it immediately, unless it was told (seen at each orderly
+    /// restart of a broker under load: two workers on one task).
     ///
     /// Dropping the future drops the work.
     pub async fn extend_while<T>(&self, ack_wait: Duration, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         let mut tick = tokio::time::interval(ack_wait / 3);
         tick.tick().await;
-        if self.delivered > 1 {
+        if self.delivered > 1 || self.age() > ack_wait / 3 {
             self.extend().await;
         }
         loop {
@@ -205,6 +240,19 @@ impl Message {
                 _ = tick.tick() => self.extend().await,
             }
         }
+    }
+
+    /// How long it has been stored; for ever if it does not say.
+    fn age(&self) -> Duration {
+        let Ok(info) = self.raw.info() else {
+            return Duration::MAX;
+        };
+        let stored = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
+        let age = stored.map(|it| crate::clock::now().duration_since(it));
+        // From the future: another clock, and fresh.
+        age.map_or(Duration::MAX, |it| {
+            Duration::try_from(it).unwrap_or_default()
+        })
     }
 
     /// Settles it for good and waits until the broker has confirmed.

@@ -8,11 +8,14 @@ use std::time::Duration;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
+use jiff::Timestamp;
 use rand::Rng;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::clock::Echo;
+use crate::bucket::MARKER_TTL;
+use crate::clock::{self, Echo};
+use crate::members::Member;
 use crate::metric::Metrics;
 use crate::publish::Gate;
 use crate::readiness::Readiness;
@@ -41,6 +44,12 @@ pub struct ConnectOptions {
     pub node: String,
     /// The machine, as people know it; stands in member records.
     pub host: String,
+    /// Its part of what is divided among the members of its role; 0 counts as 1.
+    pub weight: u32,
+    /// What is running; this crate's version if empty.
+    pub version: String,
+    /// Since when it runs; since this connection if not given.
+    pub started: Option<Timestamp>,
     /// Inbox prefix, `_INBOX` if empty.
     pub inbox_prefix: String,
     /// User and password.
@@ -65,6 +74,9 @@ pub struct ConnectOptions {
     pub names: Names,
     /// Replicas of what `ensure` creates; planning chooses its way by it.
     pub replicas: usize,
+    /// How long deletions of devices are remembered, if not [`MARKER_TTL`]; the same in every
+    /// process, and what the bucket was made with ([`crate::stream::Topology::marker_ttl`]).
+    pub marker_ttl: Option<Duration>,
     /// Only the given servers, in the given order; for tests that sit on one of them.
     pub pinned: bool,
 }
@@ -118,12 +130,23 @@ pub struct Broker {
     pub(crate) metrics: Metrics,
     pub(crate) gate: Arc<Gate>,
     pub(crate) replicas: usize,
+    pub(crate) marker_ttl: Duration,
     /// The barrier under way, which comes back with the broker's time.
     pub(crate) barrier_echo: Arc<Echo>,
     /// Counts the connections after the first.
     reconnects: watch::Receiver<u64>,
+    /// The conditions of the process, which its members tell the others.
+    pub(crate) readiness: Readiness,
     node: Arc<str>,
-    host: Arc<str>,
+    part: Arc<Part>,
+}
+
+/// What others are told of a process beside its name.
+struct Part {
+    host: String,
+    version: String,
+    weight: u32,
+    started: Timestamp,
 }
 
 impl std::fmt::Debug for Broker {
@@ -164,6 +187,7 @@ impl Broker {
             });
         }
         metrics.connected.set(1);
+        metrics.answers.set(1);
         readiness.met("nats");
         Ok(Self {
             context: context(client.clone(), &options, PATIENCE),
@@ -173,10 +197,20 @@ impl Broker {
             metrics,
             gate: Arc::new(Gate::default()),
             replicas: options.replicas.max(1),
+            marker_ttl: options.marker_ttl.unwrap_or(MARKER_TTL),
             barrier_echo: Arc::default(),
             reconnects,
+            readiness,
             node: options.node.into(),
-            host: options.host.into(),
+            part: Arc::new(Part {
+                host: options.host,
+                version: match options.version {
+                    version if version.is_empty() => env!("CARGO_PKG_VERSION").to_owned(),
+                    version => version,
+                },
+                weight: options.weight.max(1),
+                started: options.started.unwrap_or_else(clock::now),
+            }),
         })
     }
 
@@ -192,7 +226,25 @@ impl Broker {
 
     /// The machine of this process.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.part.host
+    }
+
+    /// What is running.
+    pub fn version(&self) -> &str {
+        &self.part.version
+    }
+
+    /// This process in a role, as the others are told of it.
+    pub fn member(&self, role: &str) -> Member {
+        Member {
+            role: role.to_owned(),
+            node: self.node().to_owned(),
+            host: self.part.host.clone(),
+            version: self.part.version.clone(),
+            weight: self.part.weight,
+            started: self.part.started,
+            waits_for: self.readiness.waits_for(),
+        }
     }
 
     /// The counters of this contract.
@@ -234,10 +286,15 @@ impl Broker {
     /// Dropping this leaves it unknown whether the message is stored.
     pub(crate) async fn ask(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Answer {
         let mut reconnects = self.reconnects();
-        tokio::select! {
+        let answer = tokio::select! {
             answer = request::publish(&self.client, subject, headers, payload) => answer,
             Ok(()) = reconnects.changed() => Answer::Unknown(Unknown::Silence),
+        };
+        if let Answer::Unknown(why) = answer {
+            self.metrics.publish_unknown(why).inc();
         }
+        self.note_answer(subject, &answer);
+        answer
     }
 
     /// A random number that names one claim or one write among all.
@@ -257,7 +314,7 @@ fn context(client: Client, options: &ConnectOptions, timeout: Duration) -> Conte
     }
 }
 
-async fn connect_client(
+pub(crate) async fn connect_client(
     options: &ConnectOptions,
     listener: impl Fn(async_nats::Event) -> std::future::Ready<()> + Send + Sync + 'static,
 ) -> Result<Client, ConnectError> {

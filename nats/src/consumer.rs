@@ -1,22 +1,18 @@
 //! Bound durables and the loop that takes messages from them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use futures::StreamExt;
+use async_nats::jetstream::consumer::{AckPolicy, Config, PullConsumer, pull};
 use thiserror::Error;
 
 use crate::claim::Message;
 use crate::connect::Broker;
 use crate::plan::Lane;
+use crate::pulls::Pulls;
 use crate::stream::{EVENTS_CONSUMER, LANE_EPOCH};
 use crate::subject::Names;
-
-/// How long the server holds an unanswered pull.
-const EXPIRES: Duration = Duration::from_secs(1);
-/// How long the client waits before it pulls again: a pull that was lost with a frozen or replaced
-/// server must not leave work lying.
-const GUARD: Duration = Duration::from_secs(2);
 
 /// A consumer that reads a stream once and goes away by itself; where it begins and what it takes is
 /// the caller's.
@@ -27,6 +23,23 @@ pub(crate) fn one_reading() -> pull::Config {
         num_replicas: 1,
         inactive_threshold: Duration::from_secs(30),
         ..pull::Config::default()
+    }
+}
+
+/// How a reading bears with a consumer that was just made: in a cluster the server that we sit on may
+/// not know of it yet, and answers 503 to the first pull (seen with `verify` on three servers).
+#[derive(Debug, Default)]
+pub(crate) struct Patience(u32);
+
+impl Patience {
+    /// Waits a little if the error may be of that kind and it has not been borne for 5 s.
+    pub(crate) async fn bears(&mut self, error: &impl std::fmt::Display) -> bool {
+        if self.0 == 50 || !error.to_string().contains("503") {
+            return false;
+        }
+        self.0 += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        true
     }
 }
 
@@ -53,14 +66,42 @@ pub enum ConsumerError {
     },
 }
 
-/// A durable shared by all workers of a kind.
+/// A durable shared by all workers of a kind. Each clone pulls for itself.
 #[derive(Clone, Debug)]
 pub struct Claims {
     consumer: PullConsumer,
+    pulls: Pulls,
     broker: Broker,
     name: String,
-    epoch: u64,
-    ack_wait: Duration,
+    settings: Arc<Settings>,
+}
+
+/// What of the durable's configuration a worker goes by. An operator may change it, or make the
+/// durable anew, while everything runs.
+#[derive(Debug)]
+struct Settings {
+    epoch: AtomicU64,
+    ack_wait_ms: AtomicU64,
+}
+
+impl Settings {
+    fn new(config: &Config) -> Self {
+        let settings = Self {
+            epoch: AtomicU64::new(0),
+            ack_wait_ms: AtomicU64::new(0),
+        };
+        settings.renew(config);
+        settings
+    }
+
+    /// The epoch never falls: of two durables the later one has the greater.
+    fn renew(&self, config: &Config) -> bool {
+        let epoch = config.metadata.get(LANE_EPOCH);
+        let epoch = epoch.and_then(|it| it.parse().ok()).unwrap_or(0);
+        let ack_wait_ms = u64::try_from(config.ack_wait.as_millis()).unwrap_or(u64::MAX);
+        self.ack_wait_ms.store(ack_wait_ms, Ordering::Relaxed);
+        self.epoch.fetch_max(epoch, Ordering::Relaxed) < epoch
+    }
 }
 
 impl Broker {
@@ -92,15 +133,10 @@ impl Broker {
                 name: name.clone(),
                 text: error.to_string(),
             })?;
-        let config = &consumer.cached_info().config;
         Ok(Claims {
-            epoch: config
-                .metadata
-                .get(LANE_EPOCH)
-                .and_then(|it| it.parse().ok())
-                .unwrap_or(0),
-            ack_wait: config.ack_wait,
+            settings: Arc::new(Settings::new(&consumer.cached_info().config)),
             consumer,
+            pulls: Pulls::new(self.client.clone(), self.context.clone()),
             broker: self.clone(),
             name,
         })
@@ -113,41 +149,64 @@ impl Claims {
         &self.consumer
     }
 
-    /// How long a message may stay with a worker that says nothing.
+    /// How long a message may stay with a worker that says nothing, as far as is known.
     pub fn ack_wait(&self) -> Duration {
-        self.ack_wait
+        Duration::from_millis(self.settings.ack_wait_ms.load(Ordering::Relaxed))
     }
 
-    /// Raised at each re-creation of the durable.
+    /// Raised at each re-creation of the durable; clones know what one of them has learned.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.settings.epoch.load(Ordering::Relaxed)
+    }
+
+    /// The broker has told how the durable is configured.
+    pub(crate) fn learn(&self, config: &Config) {
+        if self.settings.renew(config) {
+            tracing::warn!(
+                consumer = self.name,
+                epoch = self.epoch(),
+                "the consumer was made anew, or everything restored: its new epoch is taken over"
+            );
+        }
     }
 
     /// Takes one message: returns as soon as there is one, or `None` after about a second.
     ///
-    /// One at a time, because an unfinished pull must not be abandoned: what the server sends to it
-    /// later counts as delivered and waits for `ack_wait`. For the same reason dropping the future
-    /// may leave a message on its way; on a stop, let it return and hand the message back.
+    /// One at a time. What comes late is the next call's, so dropping the future loses nothing; on a
+    /// stop call [`Self::hand_back`], or it waits for `ack_wait`.
     ///
     /// # Errors
     /// [`ConsumerError::Pull`]: pause, and pull again.
     pub async fn next(&self) -> Result<Option<Message>, ConsumerError> {
-        let failed = |text: String| ConsumerError::Pull {
-            name: self.name.clone(),
-            text,
+        let place = || format!("pulls from {}", self.name);
+        let failed = |text: String| {
+            let is_leaderless = text.contains("503"); // The server's word for it in a pull's answer.
+            let why = if is_leaderless { "no leader" } else { &text };
+            self.broker.missed(&place(), why);
+            ConsumerError::Pull {
+                name: self.name.clone(),
+                text,
+            }
         };
-        let mut batch: pull::Batch = self
-            .consumer
-            .batch()
-            .max_messages(1)
-            .expires(EXPIRES)
-            .messages()
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        match tokio::time::timeout(GUARD, batch.next()).await {
-            Ok(Some(Ok(message))) => Ok(Some(Message::new(message, &self.broker.metrics))),
-            Ok(Some(Err(error))) => Err(failed(error.to_string())),
-            Ok(None) | Err(_) => Ok(None),
+        match self.pulls.next(&self.consumer).await {
+            Ok(Some(message)) => {
+                self.broker.heard(place);
+                Ok(Some(Message::new(message, &self.broker.metrics)))
+            }
+            // The server has said that there is nothing.
+            Ok(None) => {
+                self.broker.heard(place);
+                Ok(None)
+            }
+            Err(Some(text)) => Err(failed(text)),
+            Err(None) => Ok(None),
+        }
+    }
+
+    /// Hands back what came and was not begun, and what is still on its way; for the stop.
+    pub async fn hand_back(&self) {
+        for message in self.pulls.rest().await {
+            Message::new(message, &self.broker.metrics).nak(None).await;
         }
     }
 }

@@ -83,13 +83,23 @@ impl Broker {
                 )));
             }
         };
+        let place = || format!("reads of {stream}");
         match handle.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(message)),
+            Ok(message) => {
+                self.heard(place);
+                Ok(Some(message))
+            }
             Err(error) => match error.kind() {
-                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::NoMessageFound => {
+                    self.heard(place);
+                    Ok(None)
+                }
                 LastRawMessageErrorKind::InvalidSubject
                 | LastRawMessageErrorKind::JetStream(_)
-                | LastRawMessageErrorKind::Other => Err(cause(error)),
+                | LastRawMessageErrorKind::Other => {
+                    self.missed(&place(), &error.to_string());
+                    Err(cause(error))
+                }
             },
         }
     }

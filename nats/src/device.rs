@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::DeviceHash;
 use crate::event::{NameError, check_name};
 pub use crate::filter::{Circle, Filter};
+use crate::schema;
 use crate::topic::{Pattern, Topic, TopicError};
 
 /// The longest id of a device.
@@ -230,7 +231,13 @@ impl Device {
     /// # Errors
     /// [`DecodeDeviceError`]; the record is skipped and counted, never a crash.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeDeviceError> {
-        let wire: WireDevice = serde_json::from_slice(bytes).map_err(DecodeDeviceError::Shape)?;
+        let wire: WireDevice = serde_json::from_slice(bytes).map_err(|error| {
+            // A later version's shape may be quite another one.
+            match schema::later_than(SCHEMA, bytes) {
+                Some(later) => DecodeDeviceError::Schema(later),
+                None => DecodeDeviceError::Shape(error),
+            }
+        })?;
         if wire.schema != SCHEMA {
             return Err(DecodeDeviceError::Schema(wire.schema));
         }
@@ -253,6 +260,16 @@ impl Device {
             subscriptions,
             registered_at: wire.registered_at,
         })
+    }
+}
+
+impl DecodeDeviceError {
+    /// The schema, if a later version wrote it.
+    pub fn later(&self) -> Option<u32> {
+        match self {
+            Self::Schema(schema) => (*schema > SCHEMA).then_some(*schema),
+            Self::Shape(_) | Self::App(_) | Self::Token | Self::Pattern(_) => None,
+        }
     }
 }
 

@@ -121,12 +121,15 @@ impl Broker {
 }
 
 impl Claims {
-    /// How long an operator's pause of this durable goes on; `None` if it is not paused.
+    /// How long an operator's pause of this durable goes on; `None` if it is not paused. What else
+    /// has changed of the durable is known from then on, too: [`Claims::epoch`],
+    /// [`Claims::ack_wait`].
     ///
     /// # Errors
     /// [`LaneError::Broker`]: it is not known.
     pub async fn pause_left(&self) -> Result<Option<Duration>, LaneError> {
         let info = self.consumer().get_info().await.map_err(broker)?;
+        self.learn(&info.config);
         Ok(info
             .paused
             .then(|| info.pause_remaining.unwrap_or_default()))

@@ -43,6 +43,18 @@ pub struct Member {
     pub weight: u32,
     /// Since when.
     pub started: Timestamp,
+    /// What keeps the process from being ready, as of the last renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+}
+
+/// A member as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What it says of itself.
+    pub member: Member,
+    /// When it last said so, by the broker's clock.
+    pub renewed: Timestamp,
 }
 
 /// Why members could not be read, or a member not be registered; try again.
@@ -64,6 +76,13 @@ pub enum MembersError {
         /// The broker's words.
         text: String,
     },
+}
+
+impl Seen {
+    /// One process is several members, one in each of its roles.
+    fn key(&self) -> (&str, &str) {
+        (&self.member.role, &self.member.node)
+    }
 }
 
 impl Broker {
@@ -121,6 +140,15 @@ impl Broker {
     /// # Errors
     /// [`MembersError::Read`].
     pub async fn members(&self, role: &str) -> Result<Vec<Member>, MembersError> {
+        let seen = self.members_seen(role).await?;
+        Ok(seen.into_iter().map(|it| it.member).collect())
+    }
+
+    /// As [`Self::members`], with the time of each one's last renewal; `*` are all roles.
+    ///
+    /// # Errors
+    /// [`MembersError::Read`].
+    pub async fn members_seen(&self, role: &str) -> Result<Vec<Seen>, MembersError> {
         let bucket = self.names.control_bucket();
         let read = |text: String| MembersError::Read {
             role: role.to_owned(),
@@ -129,7 +157,7 @@ impl Broker {
         let stream = self.reads.get_stream_no_info(format!("KV_{bucket}")).await;
         let stream = stream.map_err(|error| read(error.to_string()))?;
         let subject = kv_subject(&bucket, &format!("m.{role}.*"));
-        let mut members: Vec<Member> = Vec::new();
+        let mut members: Vec<Seen> = Vec::new();
         let mut from = 1;
         for _ in 0..MOST {
             let next = stream.get_first_raw_message_by_subject(subject.as_str(), from);
@@ -142,18 +170,23 @@ impl Broker {
             if is_marker(&message.headers) {
                 continue;
             }
-            match serde_json::from_slice::<Member>(&message.payload) {
-                // A record that was renewed meanwhile is met a second time.
-                Ok(member) => match members.iter_mut().find(|it| it.node == member.node) {
-                    Some(known) => *known = member,
-                    None => members.push(member),
-                },
-                Err(_) => {
-                    self.metrics.skipped_records.inc();
-                }
+            let Ok(member) = serde_json::from_slice::<Member>(&message.payload) else {
+                self.metrics.skipped_records.inc();
+                continue;
+            };
+            let renewed = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos());
+            let seen = Seen {
+                renewed: renewed.unwrap_or_default(),
+                member,
+            };
+            // A record that was renewed meanwhile is met a second time.
+            let is_same = |it: &&mut Seen| it.key() == seen.key();
+            match members.iter_mut().find(is_same) {
+                Some(known) => *known = seen,
+                None => members.push(seen),
             }
         }
-        members.sort_by(|one, two| one.node.cmp(&two.node));
+        members.sort_by(|one, two| one.key().cmp(&two.key()));
         Ok(members)
     }
 
@@ -163,7 +196,7 @@ impl Broker {
 }
 
 /// A node's name as part of a key: as it is if it is fit for one, else in hexadecimal.
-fn key_part(node: &str) -> String {
+pub(crate) fn key_part(node: &str) -> String {
     let is_fit = |it: u8| it.is_ascii_alphanumeric() || it == b'-' || it == b'_';
     if !node.is_empty() && node.bytes().all(is_fit) {
         node.to_owned()

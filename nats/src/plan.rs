@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::device::AppName;
 use crate::event::{EventId, Urgency};
 use crate::hash::DeviceHash;
+use crate::schema;
 
 /// Tasks of one event in all lanes together (design section 4).
 pub const MAX_TASKS: u32 = 512;
@@ -219,6 +220,24 @@ pub enum DecodePlanError {
     Field(&'static str),
 }
 
+/// A later version's shape may be quite another one.
+fn unread(bytes: &[u8], error: serde_json::Error) -> DecodePlanError {
+    match schema::later_than(SCHEMA, bytes) {
+        Some(later) => DecodePlanError::Schema(later),
+        None => DecodePlanError::Shape(error),
+    }
+}
+
+impl DecodePlanError {
+    /// The schema, if a later version wrote it.
+    pub fn later(&self) -> Option<u32> {
+        match self {
+            Self::Schema(schema) => (*schema > SCHEMA).then_some(*schema),
+            Self::Shape(_) | Self::Forced | Self::Field(_) => None,
+        }
+    }
+}
+
 impl Plan {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let wire = WirePlan {
@@ -238,7 +257,7 @@ impl Plan {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodePlanError> {
-        let wire: WirePlan = serde_json::from_slice(bytes).map_err(DecodePlanError::Shape)?;
+        let wire: WirePlan = serde_json::from_slice(bytes).map_err(|it| unread(bytes, it))?;
         if wire.schema != SCHEMA {
             return Err(DecodePlanError::Schema(wire.schema));
         }
@@ -275,7 +294,7 @@ impl Task {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodePlanError> {
-        let wire: WireTask = serde_json::from_slice(bytes).map_err(DecodePlanError::Shape)?;
+        let wire: WireTask = serde_json::from_slice(bytes).map_err(|it| unread(bytes, it))?;
         if wire.schema != SCHEMA {
             return Err(DecodePlanError::Schema(wire.schema));
         }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use rand::Rng;
 use thiserror::Error;
@@ -104,7 +105,7 @@ impl Broker {
             self.metrics.publish_retries.inc();
             match why {
                 // Somebody else's proposal needs a round trip to be decided, not an election.
-                Unknown::InFlight => {
+                Unknown::InFlight | Unknown::IdInFlight => {
                     let pause = rand::rng().random_range(1..=backoff_ms);
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     backoff_ms = (backoff_ms * 2).min(250);
@@ -122,16 +123,53 @@ impl Broker {
     /// # Errors
     /// [`PublishEventError`]; only `Unknown` may be tried again as it is.
     pub async fn publish(&self, event: &Event, keep: bool) -> Result<Published, PublishEventError> {
-        let subject = self.names.subject(&Subject::Event {
+        self.publish_under(event, keep, None).await
+    }
+
+    /// As [`Self::publish`], by the holder of a lease: its number stands in the header
+    /// `Fanfare-Lease`, where it shows who stored the event. It is no part of the event.
+    ///
+    /// # Errors
+    /// [`PublishEventError`]; only `Unknown` may be tried again as it is.
+    pub async fn publish_under(
+        &self,
+        event: &Event,
+        keep: bool,
+        lease: Option<u64>,
+    ) -> Result<Published, PublishEventError> {
+        let mut headers = HeaderMap::new();
+        if keep {
+            headers.insert(header::TTL, "never");
+        }
+        if let Some(lease) = lease {
+            headers.insert(header::LEASE, lease.to_string().as_str());
+        }
+        self.publish_with(event, headers).await
+    }
+
+    /// Where an event is stored.
+    pub(crate) fn event_subject(&self, event: &Event) -> String {
+        self.names.subject(&Subject::Event {
             source: event.source.clone(),
             screen: event.screen(),
             level: event.level.clone(),
-        });
+        })
+    }
+
+    /// As [`Self::publish`], with more headers.
+    pub(crate) async fn publish_with(
+        &self,
+        event: &Event,
+        more: HeaderMap,
+    ) -> Result<Published, PublishEventError> {
+        let subject = self.event_subject(event);
         let (mut headers, payload) = wire::encode(event);
         headers.insert(header::EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         headers.insert(header::MSG_ID, event.id().as_str());
-        if keep {
-            headers.insert(header::TTL, "never");
+        for (name, values) in more.iter() {
+            for value in values {
+                headers.insert(name.clone(), value.clone());
+            }
         }
         let payload = Bytes::from(payload);
         match self

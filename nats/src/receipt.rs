@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::hash::DeviceHash;
+use crate::schema;
 
 /// Who works on a task. A claim counts only if it is greater than the recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -274,7 +275,13 @@ impl Receipt {
     /// # Errors
     /// [`DecodeReceiptError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeReceiptError> {
-        let wire: WireReceipt = serde_json::from_slice(bytes).map_err(DecodeReceiptError::Shape)?;
+        let wire: WireReceipt = serde_json::from_slice(bytes).map_err(|error| {
+            // A later version's shape may be quite another one.
+            match schema::later_than(SCHEMA_WITH_INTENTS, bytes) {
+                Some(later) => DecodeReceiptError::Schema(later),
+                None => DecodeReceiptError::Shape(error),
+            }
+        })?;
         if ![SCHEMA, SCHEMA_WITH_INTENTS].contains(&wire.schema) {
             return Err(DecodeReceiptError::Schema(wire.schema));
         }

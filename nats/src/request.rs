@@ -31,6 +31,8 @@ pub(crate) mod header {
     pub(crate) const SCHEDULER: &str = "Nats-Scheduler";
     pub(crate) const STREAM: &str = "Nats-Stream";
     pub(crate) const SUBJECT: &str = "Nats-Subject";
+    /// Ours: the number of the lease under which an event was published.
+    pub(crate) const LEASE: &str = "Fanfare-Lease";
 }
 
 /// What the stream answered.
@@ -60,8 +62,10 @@ pub enum Answer {
 /// Why it is not known whether a message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// 10164 or 10158: another proposal for the subject is in flight and may still be lost.
+    /// 10164: another proposal for the subject is in flight and may still be lost.
     InFlight,
+    /// 10158: the same message id is in flight and may still be lost.
+    IdInFlight,
     /// 503: the stream has no leader at the moment, or the stream does not exist.
     NoLeader,
     /// No answer in time, or the connection ended.
@@ -140,7 +144,8 @@ fn read_error(error: WireError) -> Answer {
                 last: last.parse().unwrap_or(0),
             }
         }
-        EXPECTED_IN_FLIGHT | DUPLICATE_IN_PROCESS => Answer::Unknown(Unknown::InFlight),
+        EXPECTED_IN_FLIGHT => Answer::Unknown(Unknown::InFlight),
+        DUPLICATE_IN_PROCESS => Answer::Unknown(Unknown::IdInFlight),
         _ if error.code == 503 => Answer::Unknown(Unknown::NoLeader),
         code => Answer::Refused(Refusal {
             code,
@@ -221,12 +226,12 @@ mod tests {
             r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 12"},"stream":"S","seq":0}"#,
             Answer::Exists { last: 12 },
         );
-        for code in [10164, 10158] {
+        for (code, why) in [(10164, Unknown::InFlight), (10158, Unknown::IdInFlight)] {
             check(
                 &format!(
                     r#"{{"error":{{"code":400,"err_code":{code},"description":"x"}},"stream":"S","seq":0}}"#
                 ),
-                Answer::Unknown(Unknown::InFlight),
+                Answer::Unknown(why),
             );
         }
         check(

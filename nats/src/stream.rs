@@ -5,6 +5,7 @@ mod apply;
 mod backup;
 mod compare;
 mod count;
+mod definition;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 pub use self::apply::{Step, steps};
 pub use self::backup::BackupError;
 pub use self::compare::{Difference, Remedy, Weight};
+pub use self::definition::{Definition, Kind};
 
 use self::compare::LeastAge;
 use crate::bucket::MARKER_TTL;
@@ -58,6 +60,8 @@ pub struct Topology {
     /// The lane epoch of durables that are made now. It must be larger than that of any durable of
     /// the same name before; seconds since 1970 are.
     pub epoch: u64,
+    /// How long deletions of devices are remembered.
+    pub marker_ttl: Duration,
     /// Who looks: `verify` asks only about what this role may ask about. `None` asks about all.
     pub seen_by: Option<Role>,
 }
@@ -73,8 +77,18 @@ impl Topology {
             events_max_age: 7 * DAY,
             fresh_for: DAY,
             epoch: 1,
+            marker_ttl: MARKER_TTL,
             seen_by: None,
         }
+    }
+
+    /// The same for sources whose items count for so long: events are remembered as long as that
+    /// needs.
+    #[must_use]
+    pub fn remembering(mut self, fresh_for: Duration) -> Self {
+        self.fresh_for = fresh_for;
+        self.events_max_age = self.events_max_age.max(fresh_for + EVENTS_SLACK);
+        self
     }
 
     /// The same, as far as a role may look at it.
@@ -113,7 +127,7 @@ impl Topology {
         }
     }
 
-    fn streams(&self, names: &Names) -> Vec<stream::Config> {
+    pub(crate) fn streams(&self, names: &Names) -> Vec<stream::Config> {
         let common = stream::Config {
             retention: RetentionPolicy::Limits,
             storage: StorageType::File,
@@ -190,7 +204,7 @@ impl Topology {
             ..kv::Config::default()
         };
         vec![
-            bucket(names.devices_bucket(), MARKER_TTL),
+            bucket(names.devices_bucket(), self.marker_ttl),
             bucket(names.control_bucket(), Duration::from_hours(1)),
             bucket(names.keys_bucket(), Duration::from_hours(1)),
         ]

@@ -13,14 +13,19 @@ use crate::plan::Plan;
 use crate::readiness::Readiness;
 use crate::stream::{Topology, TopologyError};
 
-/// The nats-server that tests run: found or fetched as the executable would.
+/// Names the nats-server that tests run; else it is found or fetched as the executable would.
+const BINARY: &str = "FANFARE_TEST_NATS_SERVER";
+
+/// The nats-server that tests run: the one that `FANFARE_TEST_NATS_SERVER` names, else found or
+/// fetched as the executable would.
 ///
 /// # Panics
 /// If there is none to be had; the message says what was tried.
 #[expect(clippy::panic, reason = "a test without a broker cannot go on")]
 pub async fn binary() -> PathBuf {
     let environment = Environment::of_process();
-    match obtain(None, &environment, Download::Allowed, &|step| {
+    let named = environment.get(BINARY).map(PathBuf::from);
+    match obtain(named.as_deref(), &environment, Download::Allowed, &|step| {
         eprintln!("{step}");
     })
     .await
@@ -88,10 +93,18 @@ impl TestServer {
     /// # Panics
     /// If one of them does not start.
     pub async fn start_three() -> Self {
+        Self::start_three_as(&Options::ephemeral()).await
+    }
+
+    /// Starts three servers as one cluster, with other options than the tests' own.
+    ///
+    /// # Panics
+    /// If one of them does not start.
+    pub async fn start_three_as(options: &Options) -> Self {
         let binary = binary().await;
         let mut tries = 1..=5;
         loop {
-            let error = match Cluster::start(&binary, 3, &Options::ephemeral()).await {
+            let error = match Cluster::start(&binary, 3, options).await {
                 Ok(cluster) => {
                     return Self {
                         servers: Servers::Three(cluster),

@@ -16,6 +16,8 @@ use crate::policy::Retry;
 use crate::topic::Topic;
 
 const SPEC_VERSION: &str = "1.0";
+/// The number of this shape, which stands in no event: an event without one has this.
+const SCHEMA: u32 = 1;
 const SOURCE_PREFIX: &str = "urn:fanfare:source:";
 
 /// Why stored bytes are no event.
@@ -30,9 +32,22 @@ pub enum DecodeEventError {
     /// The id is not the hash of source, item and level: a forged or damaged event.
     #[error("the id does not belong to source, item and level")]
     Identity,
+    /// Written by a later version.
+    #[error("the event has schema {0}, this version reads {SCHEMA}")]
+    Schema(u32),
     /// Headers that only a server's direct-get answer carries: somebody let an answer be stored.
     #[error("it is a stored answer of the broker, not an event")]
     StoredAnswer,
+}
+
+impl DecodeEventError {
+    /// The schema, if a later version wrote it.
+    pub fn later(&self) -> Option<u32> {
+        match self {
+            Self::Schema(schema) => Some(*schema),
+            Self::Attribute(_) | Self::Content(_) | Self::Identity | Self::StoredAnswer => None,
+        }
+    }
 }
 
 /// Percent-encodes what the specification asks for: space, `"`, `%` and everything outside
@@ -170,6 +185,9 @@ pub(crate) fn decode(headers: &HeaderMap, payload: &[u8]) -> Result<Event, Decod
 
     if genuine::is_answer(headers) {
         return Err(DecodeEventError::StoredAnswer);
+    }
+    if let Some(later) = number(headers, "ce-schema")?.filter(|it| *it > SCHEMA) {
+        return Err(DecodeEventError::Schema(later));
     }
     if required(headers, "ce-specversion")? != SPEC_VERSION {
         return Err(Attribute("ce-specversion"));

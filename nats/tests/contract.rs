@@ -38,13 +38,17 @@ mod contract {
     mod events;
     mod feed;
     mod forced;
+    mod grow;
+    mod leases;
     mod least_privilege;
     mod members;
     mod permissions;
     mod plans;
     mod receipts;
+    mod services;
     mod strictness;
     mod support;
+    mod survey;
     mod topology;
     mod wakeups;
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use fanfare_nats::feed::{Change, FeedError};
+use fanfare_nats::feed::{Change, DeviceWatch, FeedError};
 use fanfare_nats::index::Index;
 use fanfare_nats::{Broker, Readiness};
 use futures::FutureExt;
@@ -16,13 +16,14 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::absence::Absence;
+use crate::outdated::{Outdated, Unread};
+
 /// How often the index proves itself while there is work (design section 5).
 const REFRESH: Duration = Duration::from_millis(500);
 /// A barrier that does not come back by then is given up and another one begun, on a new watch: the
 /// client's own notices only after ten seconds that its consumer died with a server.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Deletions are remembered for 7 days; whoever heard nothing for longer than this starts over.
-const REBUILD_AFTER: Duration = Duration::from_hours(6 * 24);
 /// Changes applied under one lock.
 const APPLY_AT_ONCE: usize = 256;
 
@@ -50,6 +51,7 @@ pub struct Follower {
     ask: Arc<Notify>,
     work: Arc<AtomicUsize>,
     freshness: Duration,
+    outdated: Outdated,
 }
 
 /// While one of these lives, the index keeps proving itself.
@@ -103,12 +105,14 @@ impl Follower {
             .enable_all()
             .build()?;
         let overdue = Arc::new(Notify::new());
+        let outdated = Outdated::new(readiness.clone());
         let fold = Fold {
             overdue: overdue.clone(),
             broker: broker.clone(),
             index: index.clone(),
             seen: seen_sender,
-            readiness,
+            readiness: readiness.clone(),
+            outdated: outdated.clone(),
         };
         let stop_fold = stop.clone();
         std::thread::Builder::new()
@@ -132,6 +136,7 @@ impl Follower {
             ask: ask.clone(),
             work: work.clone(),
             freshness,
+            outdated,
         };
         let driver = Driver {
             broker,
@@ -187,6 +192,9 @@ impl Follower {
             std::future::pending::<()>().await;
         }
         while !self.is_fresh() {
+            if self.is_outdated() {
+                tokio::time::sleep(REFRESH).await;
+            }
             self.barrier().await;
         }
     }
@@ -195,7 +203,13 @@ impl Follower {
     /// unsubscribe may have been answered that it does not show: nothing may be sent.
     pub fn is_fresh(&self) -> bool {
         let as_of = self.barriers.borrow().fresh_as_of;
-        as_of.is_some_and(|it| it.elapsed() < self.freshness)
+        !self.is_outdated() && as_of.is_some_and(|it| it.elapsed() < self.freshness)
+    }
+
+    /// Whether there are devices that only a later version can read. Whoever does not know them must
+    /// neither plan nor send: they would be left out, and nobody would know.
+    pub fn is_outdated(&self) -> bool {
+        self.outdated.is_it()
     }
 
     /// Age of the last proof, if there was one.
@@ -274,7 +288,10 @@ impl Driver {
                     });
                     return;
                 }
-                tracing::warn!("our own barrier was not seen in the watch of the device bucket");
+                let what = "our own barrier was not seen in the watch of the device bucket";
+                if self.broker.is_news(what) {
+                    tracing::warn!("{what}");
+                }
                 self.overdue.notify_one();
                 Duration::from_millis(50)
             }
@@ -294,6 +311,7 @@ struct Fold {
     seen: watch::Sender<Option<u64>>,
     overdue: Arc<Notify>,
     readiness: Readiness,
+    outdated: Outdated,
 }
 
 impl Fold {
@@ -302,27 +320,32 @@ impl Fold {
         self.readiness.unmet("index", "loading");
         loop {
             match self.follow().await {
-                Ok(()) => tracing::info!("device index is loaded again after a long silence"),
+                Ok(()) => tracing::info!("device index is loaded again after a long absence"),
                 Err(error) => {
                     self.readiness.unmet("index", error.to_string());
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "device bucket cannot be followed, starting over"
-                    );
+                    let error = &error as &dyn std::error::Error;
+                    if self.broker.is_news("device bucket cannot be followed") {
+                        tracing::warn!(error, "device bucket cannot be followed, starting over");
+                    } else {
+                        tracing::debug!(error, "device bucket cannot be followed, starting over");
+                    }
+                    let pause = rand::rng().random_range(500..=2000);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
             }
-            let pause = rand::rng().random_range(500..=2000);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 
+    /// Returns when so much time was missed that deletions may have been forgotten meanwhile.
     async fn follow(&self) -> Result<(), FeedError> {
         let started = Instant::now();
+        let mut absence = Absence::new(started, self.broker.marker_ttl());
         let mut index = Index::with_capacity(self.broker.n_devices().await?);
-        let after = self
-            .broker
-            .load_devices(|change, revision| apply(&mut index, change, revision))
-            .await?;
+        let mut unread = Unread::default();
+        let load = |change, revision| {
+            apply(&mut index, &mut unread, change, revision);
+        };
+        let after = self.broker.load_devices(load).await?;
         index.reach(after);
         let mut watch = self.broker.watch_devices(after).await?;
         tracing::info!(
@@ -332,45 +355,79 @@ impl Fold {
             "device index loaded"
         );
         let reached = index.reached();
+        self.outdated.tell(&unread);
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         self.seen.send_replace(Some(reached));
         self.readiness.met("index");
-        let mut heard = Instant::now();
         loop {
-            let mut next = tokio::select! {
+            let next = tokio::select! {
                 next = watch.next() => next?,
                 () = self.overdue.notified() => {
                     tracing::info!("own barrier is overdue: watching the device bucket anew");
-                    watch.resume().await?;
+                    // In vain while the bucket has no leader: the watch is as it was, and the next
+                    // barrier that is overdue asks again. What is loaded stays good meanwhile.
+                    if let Err(error) = watch.resume().await {
+                        tracing::debug!(%error, "the device bucket cannot be watched anew yet");
+                    }
                     continue;
                 }
             };
-            if heard.elapsed() > REBUILD_AFTER {
-                return Ok(());
-            }
-            heard = Instant::now();
-            let reached = {
-                let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-                for _ in 1..APPLY_AT_ONCE {
-                    apply(&mut index, next.0, next.1);
-                    let Some(more) = watch.next().now_or_never() else {
-                        next = (Change::Other, 0);
-                        break;
-                    };
-                    next = more?;
-                }
-                apply(&mut index, next.0, next.1);
-                index.reached()
+            match self.apply_all(next, &mut unread, &mut watch, &mut absence)? {
+                Some(reached) => self.seen.send_replace(Some(reached)),
+                None => return Ok(()),
             };
-            self.seen.send_replace(Some(reached));
         }
+    }
+
+    /// Applies a change and what has arrived behind it; returns what the index has reached, or
+    /// `None` if deletions may be missing from what arrived.
+    fn apply_all(
+        &self,
+        mut next: (Change, u64),
+        unread: &mut Unread,
+        watch: &mut DeviceWatch,
+        absence: &mut Absence,
+    ) -> Result<Option<u64>, FeedError> {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        for n in 1.. {
+            if absence.ends_too_late(Instant::now(), watch.heard()) {
+                return Ok(None);
+            }
+            if apply(&mut index, unread, next.0, next.1) {
+                self.outdated.tell(unread); // Before anyone can look at the index.
+            }
+            if n == APPLY_AT_ONCE {
+                break;
+            }
+            let Some(more) = watch.next().now_or_never() else {
+                break;
+            };
+            next = more?;
+        }
+        Ok(Some(index.reached()))
     }
 }
 
-fn apply(index: &mut Index, change: Change, revision: u64) {
+/// Returns whether `unread` has changed.
+fn apply(index: &mut Index, unread: &mut Unread, change: Change, revision: u64) -> bool {
     match change {
-        Change::Put(id, device) => index.put(&id, &device, revision),
-        Change::Removed(id) => index.remove(&id, revision),
-        Change::Other => index.reach(revision),
+        Change::Put(id, device) => {
+            index.put(&id, &device, revision);
+            unread.is_read(&id)
+        }
+        Change::Removed(id) => {
+            index.remove(&id, revision);
+            unread.is_read(&id)
+        }
+        Change::Later(id, schema) => {
+            // What is known of the device stays: whoever looks at it this moment must not take it
+            // for gone.
+            index.reach(revision);
+            unread.is_later(id, schema)
+        }
+        Change::Other => {
+            index.reach(revision);
+            false
+        }
     }
 }

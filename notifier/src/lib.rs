@@ -9,6 +9,7 @@
 //!
 //! Architecture invariant: requests written minus outcomes durably recorded never exceed the window.
 
+mod absence;
 mod attempt;
 mod breaker;
 mod clock;
@@ -23,6 +24,7 @@ mod membership;
 mod metric;
 pub mod notification;
 pub mod outcome;
+mod outdated;
 mod planner;
 mod pool;
 mod pressure;
@@ -35,7 +37,9 @@ mod sender;
 mod sending_thread;
 mod share;
 mod shared;
+mod status;
 mod task_places;
+mod trouble;
 mod window;
 mod worker;
 

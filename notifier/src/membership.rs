@@ -1,77 +1,35 @@
-//! This notifier among all: it says that it lives, and takes its part of the apps' limits.
+//! This notifier among all: it takes its part of the apps' limits.
 //!
 //! A part is good for a few seconds after the others were read ([`crate::rate::SHARE_LASTS`]), by
 //! this process's own clock. Whoever was frozen for longer sends nothing on a limited app before it
 //! has read them again.
 
-use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fanfare_nats::members::{Member, RENEW_EVERY};
-use jiff::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior};
+use fanfare_nats::members::Member;
+use fanfare_nats::membership::View;
+use tokio::sync::watch;
 
 use crate::rate::{self, Share};
 use crate::shared::Shared;
 
-const ROLE: &str = "notifier";
-/// All notifiers count the same; their rates follow the work that they take.
-const WEIGHT: u32 = 1;
-/// How often the others are read. A new one is known to all after this.
-const READ_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const ROLE: &str = "notifier";
 
-/// Renews and reads until the process drains, then says goodbye.
-pub(crate) async fn run(shared: Arc<Shared>, started: Timestamp) {
-    let member = Member {
-        role: ROLE.to_owned(),
-        node: shared.broker.node().to_owned(),
-        host: shared.broker.host().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        weight: WEIGHT,
-        started,
+/// Takes this process's part whenever the others were read, until the process drains.
+pub(crate) async fn take_parts(shared: Arc<Shared>, mut views: watch::Receiver<View>) {
+    let own = shared.broker.member(ROLE);
+    while let Some(Ok(())) = shared.stop.run_until_cancelled(views.changed()).await {
+        let view = views.borrow_and_update().clone();
+        take_shares(&shared, &own, &view);
+    }
+}
+
+fn take_shares(shared: &Shared, own: &Member, view: &View) {
+    let Some(read_at) = view.read_at else {
+        return;
     };
-    let mut renewed_at = None;
-    let mut tick = tokio::time::interval(READ_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = shared.stop.cancelled() => break,
-        }
-        tokio::select! {
-            () = turn(&shared, &member, &mut renewed_at) => {}
-            () = shared.stop.cancelled() => break,
-        }
-    }
-    // Its part is free at once for the others; what is in flight here is a last burst.
-    if let Err(error) = shared.broker.remove_member(ROLE).await {
-        tracing::debug!(error = &error as &dyn Error, "no goodbye");
-    }
-}
-
-/// First says that it lives, then reads who does: whoever reads later counts this one too.
-async fn turn(shared: &Shared, member: &Member, renewed_at: &mut Option<Instant>) {
-    let now = Instant::now();
-    if renewed_at.is_none_or(|it| it + RENEW_EVERY <= now) {
-        match shared.broker.put_member(member).await {
-            Ok(()) => *renewed_at = Some(now),
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn Error, "not known to be alive");
-                return;
-            }
-        }
-    }
-    let read_at = Instant::now();
-    match shared.broker.members(ROLE).await {
-        Ok(members) => take_shares(shared, member, &members, read_at),
-        Err(error) => tracing::debug!(error = &error as &dyn Error, "shares are not known"),
-    }
-}
-
-fn take_shares(shared: &Shared, own: &Member, members: &[Member], read_at: Instant) {
-    let weights = weights(own, members);
-    let n_members = members.iter().filter(|it| it.node != own.node).count() + 1;
+    let weights = weights(own, &view.members);
+    let n_members = view.members.iter().filter(|it| it.node != own.node).count() + 1;
     let gauge = i64::try_from(n_members).unwrap_or(i64::MAX);
     shared.metrics.lanes.members.set(gauge);
     for app in shared.apps.values() {
@@ -91,6 +49,8 @@ fn weights(own: &Member, members: &[Member]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn member(node: &str, weight: u32) -> Member {
@@ -101,6 +61,7 @@ mod tests {
             version: "1".to_owned(),
             weight,
             started: Timestamp::UNIX_EPOCH,
+            waits_for: None,
         }
     }
 

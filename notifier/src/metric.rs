@@ -5,6 +5,7 @@ mod lanes;
 use std::sync::atomic::AtomicU64;
 
 use fanfare_nats::index::Dropped;
+use fanfare_nats::service::LastError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -50,6 +51,8 @@ pub struct Metrics {
     pub index_age: Gauge<f64, AtomicU64>,
     /// Seconds from the event's time to the provider's acceptance.
     pub event_age: Histogram,
+    /// What went wrong last.
+    pub last_error: LastError,
 }
 
 impl Default for Metrics {
@@ -72,6 +75,7 @@ impl Default for Metrics {
             devices: Gauge::default(),
             index_age: Gauge::default(),
             event_age: Histogram::new(seconds),
+            last_error: LastError::new(),
         }
     }
 }

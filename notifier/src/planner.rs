@@ -18,30 +18,36 @@ use crate::machine::{
 };
 use crate::metric::{EXPIRED, INVALID, SUPERSEDED};
 use crate::shared::Shared;
+use crate::trouble::tell;
 
 /// How long a stop waits for a plan that is being made.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// An event whose plan cannot be stored is handed back for so long.
 const PAUSE: Duration = Duration::from_secs(2);
+/// What only a later version can work on is handed back for so long; a notifier that can gets its
+/// turn meanwhile.
+const LATER: Duration = Duration::from_secs(2);
 /// From so many devices on, counting them is work for another thread.
 const MANY: usize = 20_000;
 
 /// Takes events and plans them, one after another, until the process drains.
 pub(crate) async fn run(shared: Arc<Shared>, claims: Claims) {
     while !shared.stop.is_cancelled() {
+        if shared.follower.is_outdated() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            continue;
+        }
         match claims.next().await {
             Ok(Some(message)) if shared.stop.is_cancelled() => message.nak(None).await,
             Ok(Some(message)) => settle(&shared, &claims, message).await,
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    "events cannot be taken, trying again"
-                );
+                tell(&shared, "events cannot be taken", &"events", &error);
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
     }
+    claims.hand_back().await;
 }
 
 async fn stop_grace_over(shared: &Shared) {
@@ -52,7 +58,10 @@ async fn stop_grace_over(shared: &Shared) {
 async fn settle(shared: &Shared, claims: &Claims, message: Message) {
     let event = match message.event(shared.broker.names()) {
         Ok(event) => event,
-        Err(error) => return bury(shared, message, &error).await,
+        Err(error) => match error.later() {
+            Some(schema) => return leave(shared, message, schema).await,
+            None => return bury(shared, message, &error).await,
+        },
     };
     fail::point("plan.taken");
     // A barrier needs a quorum and a plan may be tried for long: on a stop the event goes back. A
@@ -106,6 +115,9 @@ async fn plan(shared: &Shared, seq: u64, event: Event) -> Settle {
                 let _at_work = shared.follower.at_work();
                 let revision = shared.follower.barrier().await;
                 let audience = audience(shared, &event.event).await;
+                if shared.follower.is_outdated() {
+                    return Settle::Back(Some(LATER)); // Devices are missing from what was counted.
+                }
                 fail::point("plan.counted");
                 PlanInput::Counted(audience, revision)
             }
@@ -119,7 +131,7 @@ async fn plan(shared: &Shared, seq: u64, event: Event) -> Settle {
             Some(PlanEffect::StoreTasks(plan)) => {
                 let stored = shared.broker.store_tasks(&plan).await;
                 if let Err(error) = &stored {
-                    tracing::warn!(event.id = %plan.event, error = error as &dyn Error, "tasks not stored, trying again");
+                    tell(shared, "tasks not stored", &plan.event, error);
                 }
                 fail::point("plan.stored");
                 PlanInput::TasksStored(stored.is_ok())
@@ -143,7 +155,7 @@ async fn store(shared: &Shared, plan: &Plan, way: Way) -> Planned {
             Planned::Found(found)
         }
         Err(error) => {
-            tracing::warn!(event.id = %id, error = &error as &dyn Error, "plan not stored, trying again");
+            tell(shared, "plan not stored", id, &error);
             Planned::Unknown
         }
     }
@@ -165,9 +177,11 @@ pub(crate) async fn standing(shared: &Shared, event: &Event) -> Option<Standing>
             has_lower: levels.iter().any(|it| event.level.is_higher_than(it)),
         }),
         Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn Error,
-                "levels of an item cannot be read"
+            tell(
+                shared,
+                "levels of an item cannot be read",
+                &event.id(),
+                &error,
             );
             None
         }
@@ -193,6 +207,22 @@ async fn audience(shared: &Shared, event: &Event) -> BTreeMap<Lane, u64> {
         .into_iter()
         .map(|(app, n)| (Lane { app, urgency }, n))
         .collect()
+}
+
+/// A message of a later version is left for a later notifier, which takes it as soon as it comes
+/// again. While versions run side by side this one goes on with what it can read.
+pub(crate) async fn leave(shared: &Shared, message: Message, schema: u32) {
+    let what = "a later version wrote this message: left for a later notifier";
+    shared
+        .metrics
+        .last_error
+        .say(&format!("{}: {what}", message.subject()));
+    if shared.broker.is_news(what) {
+        tracing::error!(subject = message.subject(), schema, "{what}");
+    } else {
+        tracing::debug!(subject = message.subject(), schema, "{what}");
+    }
+    message.nak(Some(LATER)).await;
 }
 
 /// A message that is no event is kept with its bytes and taken out.

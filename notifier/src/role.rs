@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_nats::consumer::ConsumerError;
+use fanfare_nats::membership::View;
 use fanfare_nats::{AppName, Broker, Lane, Readiness, event::Urgency};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::config::Config;
 use crate::follow::{Follower, FollowerEnded};
 use crate::lane::LaneState;
@@ -22,6 +23,7 @@ use crate::provider::OpenAppError;
 use crate::sending_thread::{Lanes, SendingThread};
 use crate::share::Seat;
 use crate::shared::{LaneOfProcess, Shared};
+use crate::status;
 use crate::task_places::TaskPlaces;
 use crate::window::Window;
 
@@ -112,10 +114,14 @@ pub async fn run(
     });
     let mut driving = JoinSet::new();
     driving.spawn(driver.run());
+    let (service, left) = (status::service(&shared)?, shared.stop.child_token());
+    let (presence, views) = shared.broker.appear(service, left.clone());
     let result = tokio::select! {
-        result = work(&shared, &readiness, sending) => result,
+        result = work(&shared, &readiness, sending, views) => result,
         ended = driving.join_next() => follower_ended(ended),
     };
+    left.cancel(); // Whatever ended it, the others need not count on this process.
+    presence.end().await;
     shared.broker.flush().await;
     drop(end);
     driving.shutdown().await;
@@ -127,6 +133,7 @@ async fn work(
     shared: &Arc<Shared>,
     readiness: &Readiness,
     sending: SendingThread,
+    views: watch::Receiver<View>,
 ) -> Result<(), RunError> {
     tokio::select! {
         () = shared.follower.loaded() => {}
@@ -139,7 +146,7 @@ async fn work(
         planners.spawn(planner::run(shared.clone(), events.clone()));
     }
     planners.spawn(gauges(shared.clone()));
-    planners.spawn(membership::run(shared.clone(), clock::now()));
+    planners.spawn(membership::take_parts(shared.clone(), views));
     readiness.met("consumers");
     tracing::info!(apps = shared.apps.len(), "notifier takes events and tasks");
     let (sent, planned) = tokio::join!(

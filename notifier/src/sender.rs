@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::pressure::TakeUp;
 use crate::shared::{LaneOfProcess, Shared};
-use crate::worker;
+use crate::{trouble, worker};
 
 /// How often it is asked whether an operator has paused the lane.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +37,10 @@ async fn take(shared: &Arc<Shared>, lane: &Arc<LaneOfProcess>, claims: &Claims) 
             () = shared.stop.cancelled() => break,
         }
         match claims.next().await {
+            Ok(Some(message)) if shared.follower.is_outdated() => {
+                message.nak(None).await;
+                lane.state.hold(true);
+            }
             Ok(Some(message)) => {
                 // The breaker may have opened while the pull was waiting. Handed back at once, the
                 // task reaches a notifier whose way to the provider is better.
@@ -69,15 +73,12 @@ async fn take(shared: &Arc<Shared>, lane: &Arc<LaneOfProcess>, claims: &Claims) 
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(
-                    lane = %lane.lane,
-                    error = &error as &dyn Error,
-                    "tasks cannot be taken, trying again"
-                );
+                trouble::tell(shared, "tasks cannot be taken", &lane.lane, &error);
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
     }
+    claims.hand_back().await;
     while let Some(ended) = workers.join_next().await {
         report(ended);
     }
@@ -86,12 +87,17 @@ async fn take(shared: &Arc<Shared>, lane: &Arc<LaneOfProcess>, claims: &Claims) 
 /// Follows an operator's pause, which is the broker's own pause of the lane's durable: the broker
 /// delivers nothing meanwhile, and what is in hand here is handed back.
 async fn watch_pause(shared: &Shared, lane: &LaneOfProcess, claims: &Claims) {
+    let mut was_outdated = false;
     loop {
         match claims.pause_left().await {
             Ok(left) => {
-                if lane.state.hold(left.is_some()) {
+                // Whoever cannot read all devices hands back what it has.
+                let is_outdated = shared.follower.is_outdated();
+                let is_turned = lane.state.hold(left.is_some() || is_outdated);
+                if is_turned && !is_outdated && !was_outdated {
                     tell(lane, left);
                 }
+                was_outdated = is_outdated;
                 let gauge = shared.metrics.lanes.paused(&lane.lane);
                 gauge.set(i64::from(left.is_some()));
             }

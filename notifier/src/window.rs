@@ -85,6 +85,11 @@ impl Window {
         self.taken_now().credit.taken()
     }
 
+    /// Requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.taken_now().in_flight.taken()
+    }
+
     /// Waits until `ready` gives something; it is asked at once, and again whenever something was
     /// given back or [`Self::wake`] was called, and at the moment it names. Dropping the future
     /// takes nothing.

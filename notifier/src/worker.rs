@@ -29,7 +29,10 @@ pub(crate) async fn work(
 ) {
     let (task, pass) = match message.task(shared.broker.names()) {
         Ok(read) => read,
-        Err(error) => return planner::bury(&shared, message, &error).await,
+        Err(error) => match error.later() {
+            Some(schema) => return planner::leave(&shared, message, schema).await,
+            None => return planner::bury(&shared, message, &error).await,
+        },
     };
     fail::point("task.taken");
     shared.metrics.tasks.inc();
@@ -59,6 +62,11 @@ pub(crate) async fn work(
         Settle::Refused => {
             shared.broker.metrics().fenced_claims.inc();
             message.forget();
+            // The lane's durable may have been made anew: then ours is a claim of an epoch that is
+            // over, and would be refused for ever.
+            if let Err(error) = claims.pause_left().await {
+                tracing::debug!(%error, "the lane's epoch could not be read again");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,23 +70,23 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Finds the files in `folder` or makes them.
+    /// Finds the files in `folder` or makes them, for doubles that listen on `address`.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn open(folder: &Path) -> Result<Self, CertificateError> {
+    pub fn open(folder: &Path, address: IpAddr) -> Result<Self, CertificateError> {
         let files = Self {
             ca: folder.join("ca.pem"),
             client: folder.join("apns-client.pem"),
             server: folder.join("server.pem"),
         };
         if !(files.ca.exists() && files.client.exists() && files.server.exists()) {
-            files.make()?;
+            files.make(address)?;
         }
         Ok(files)
     }
 
-    fn make(&self) -> Result<(), CertificateError> {
+    fn make(&self, address: IpAddr) -> Result<(), CertificateError> {
         let mut authority = CertificateParams::new([]).map_err(CertificateError::Make)?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -99,9 +100,14 @@ impl Certificates {
             .pem();
         let issuer = Issuer::new(authority, key);
 
+        let address = address.to_string();
+        let mut names = NAMES.to_vec();
+        if !names.contains(&address.as_str()) {
+            names.push(&address);
+        }
         let server = leaf(
             &issuer,
-            &NAMES,
+            &names,
             "fanfare sim",
             ExtendedKeyUsagePurpose::ServerAuth,
         )?;

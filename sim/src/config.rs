@@ -1,5 +1,6 @@
 //! What a sim consists of, as a value and as a file.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,12 +11,14 @@ use crate::script::Rule;
 use crate::upstream::faults::FeedRule;
 use crate::wire::Latency;
 
-/// A whole sim. Everything binds 127.0.0.1; a port of 0 lets the system choose.
+/// A whole sim. A port of 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimConfig {
     /// Folder for certificates, keys and the ledger; made if missing. What is there is used again.
     pub folder: PathBuf,
+    /// Where everything listens: 127.0.0.1, unless a test gives the outside world a host of its own.
+    pub address: IpAddr,
     /// How much the ledger keeps. The file is `ledger.jsonl` in the folder.
     pub ledger: LedgerMode,
     /// The double of APNs.
@@ -34,6 +37,7 @@ impl Default for SimConfig {
     fn default() -> Self {
         Self {
             folder: PathBuf::from("sim"),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ledger: LedgerMode::File,
             apns: Some(ApnsConfig::default()),
             fcm: Some(FcmConfig::default()),
@@ -138,6 +142,8 @@ pub struct UpstreamConfig {
     pub snapshots: Vec<SnapshotsConfig>,
     /// Recorded sockets.
     pub sockets: Vec<SocketConfig>,
+    /// Feeds that count.
+    pub tickers: Vec<TickerConfig>,
     /// Faults from the start.
     pub rules: Vec<FeedRule>,
 }
@@ -148,6 +154,7 @@ impl Default for UpstreamConfig {
             quakes: Some(QuakesConfig::default()),
             snapshots: Vec::new(),
             sockets: Vec::new(),
+            tickers: Vec::new(),
             rules: Vec::new(),
         }
     }
@@ -265,4 +272,27 @@ pub enum AtEnd {
     Hold,
     /// Closes with a close frame.
     Close,
+}
+
+/// A feed that counts: `{"n", "at_ms"}` every so often, the last minutes as a document at `path`, each
+/// tick as a frame at `path` and `/ws`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TickerConfig {
+    /// Where it is served, with the leading slash.
+    pub path: String,
+    /// How often it ticks.
+    pub every_ms: u64,
+    /// How often clients of the socket are pinged; 0 never.
+    pub ping_ms: u64,
+}
+
+impl Default for TickerConfig {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            every_ms: 1000,
+            ping_ms: 250,
+        }
+    }
 }

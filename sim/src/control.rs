@@ -15,6 +15,7 @@
 //! | `POST /control/feed/close` | closes all sockets of feeds |
 //! | `GET /control/feed/emissions` | quakes shown since the start |
 //! | `GET /control/feed/received` | what clients of sockets sent |
+//! | `GET /control/feed/visits` | connections to sockets: opened, last heard, closed |
 
 use std::sync::PoisonError;
 
@@ -145,6 +146,7 @@ fn feed(head: &Parts, body: &Bytes, inside: &Inside) -> Option<Result<Value, ser
         (&Method::GET, "/control/feed/emissions") => {
             Ok(json!(upstream.quakes.as_ref().map(|it| it.emissions())))
         }
+        (&Method::GET, "/control/feed/visits") => Ok(json!(upstream.visits())),
         (&Method::GET, "/control/feed/received") => {
             let received = upstream
                 .received

@@ -1,7 +1,7 @@
 //! The plain HTTP/1.1 listener: control, the token endpoint, the feeds.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::provider::reply::Reply;
 use crate::sim::Inside;
 use crate::upstream::faults::FeedFault;
 use crate::upstream::rest::{self, Cut, spoilt};
-use crate::upstream::{handshake, serve_socket};
+use crate::upstream::{Opening, handshake, serve_socket};
 
 /// No request of ours is larger.
 const MAX_BODY: usize = 1 << 20;
@@ -39,8 +39,8 @@ pub(crate) struct Bound {
     listener: std::net::TcpListener,
 }
 
-pub(crate) fn bind(port: u16) -> Result<Bound, HttpError> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(HttpError)?;
+pub(crate) fn bind(at: SocketAddr) -> Result<Bound, HttpError> {
+    let listener = std::net::TcpListener::bind(at).map_err(HttpError)?;
     listener.set_nonblocking(true).map_err(HttpError)?;
     Ok(Bound {
         address: listener.local_addr().map_err(HttpError)?,
@@ -137,13 +137,8 @@ async fn feed(mut request: Request<Incoming>, inside: &Arc<Inside>) -> Result<Re
         if let Some(fault) = fault.clone().filter(|_| !lives) {
             return spoilt(fault, None, now_ms).await;
         }
-        let serving = serve_socket(
-            Arc::clone(upstream),
-            path.to_owned(),
-            frames,
-            fault,
-            upgrade,
-        );
+        let opening = Opening::new(&head, frames, fault, upgrade);
+        let serving = serve_socket(Arc::clone(upstream), opening);
         let stop = inside.world.stop.clone();
         inside
             .world

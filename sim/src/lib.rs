@@ -6,7 +6,7 @@
 //!
 //! Architecture invariant: this crate imports no other crate of fanfare, so that both sides cannot
 //! share a misreading.
-//! Architecture invariant: everything binds 127.0.0.1.
+//! Architecture invariant: everything binds 127.0.0.1, unless its configuration names another address.
 //! Architecture invariant: a push is accepted only if its ledger line is in the kernel first.
 
 mod ca;
@@ -27,7 +27,7 @@ mod wire;
 pub use ca::{CertificateError, Certificates};
 pub use config::{
     Advance, ApnsConfig, AtEnd, FcmConfig, QuakesConfig, SimConfig, SnapshotsConfig, SocketConfig,
-    UpstreamConfig,
+    TickerConfig, UpstreamConfig,
 };
 pub use http::HttpError;
 pub use keys::KeyError;
@@ -36,5 +36,5 @@ pub use provider::oauth::TestKeyError;
 pub use sim::{Sim, StartError, Whereabouts};
 pub use upstream::faults::{FeedFault, FeedRule};
 pub use upstream::quakes::Emission;
-pub use upstream::{Asked, FeedError};
+pub use upstream::{Asked, FeedError, Visit};
 pub use wire::{Disturbance, EndedConnection, Latency};

@@ -21,7 +21,7 @@ use crate::provider::oauth::TestKeyError;
 use crate::script::{Rule, Script};
 use crate::upstream::faults::FeedRule;
 use crate::upstream::quakes::Emission;
-use crate::upstream::{Asked, FeedError, QUAKES, QUAKES_SOCKET, Upstream};
+use crate::upstream::{Asked, FeedError, QUAKES, QUAKES_SOCKET, Upstream, Visit};
 use crate::wire::{Disturbance, EndedConnection, Latency, Listener, World};
 
 /// How long `answered` lines wait for company.
@@ -248,6 +248,16 @@ impl Sim {
     /// How often each feed path was asked.
     pub fn asked(&self) -> std::collections::BTreeMap<String, Asked> {
         self.inside.upstream.asked()
+    }
+
+    /// Every connection to a feed's socket so far, in the order of opening.
+    pub fn visits(&self) -> Vec<Visit> {
+        self.inside.upstream.visits()
+    }
+
+    /// The number of the last tick of the ticker at `path`; `None` if there is none.
+    pub fn n_ticks(&self, path: &str) -> Option<usize> {
+        self.inside.upstream.n_ticks(path)
     }
 
     /// Access tokens given out by the token endpoint.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/quakes/all_day.geojson` | the shipped quakes in the publisher's format, the last day of feed time |
 //! | `/quakes/ws` | the same: each new or revised quake is a frame |
-//! | configured | folders of snapshots, recorded sockets |
+//! | configured | folders of snapshots, recorded sockets, tickers (the socket at their path and `/ws`) |
 
 pub(crate) mod faults;
 pub(crate) mod quakes;
@@ -12,6 +12,8 @@ mod recorded;
 pub(crate) mod rest;
 mod snapshots;
 mod socket;
+mod ticker;
+mod visits;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +30,10 @@ use faults::{FeedFault, FeedScript};
 pub(crate) use recorded::Recording;
 use rest::Document;
 use snapshots::SnapshotFeed;
-pub(crate) use socket::{Frames, handshake, serve as serve_socket};
+pub(crate) use socket::{Frames, Opening, handshake, serve as serve_socket};
+use ticker::TickerFeed;
+pub use visits::Visit;
+use visits::Visits;
 
 /// Where the shipped quakes are.
 pub(crate) const QUAKES: &str = "/quakes/all_day.geojson";
@@ -81,6 +86,8 @@ pub(crate) struct Upstream {
     pub(crate) faults: FeedScript,
     snapshots: Vec<SnapshotFeed>,
     recordings: Vec<(SocketConfig, Arc<Recording>)>,
+    tickers: Vec<Arc<TickerFeed>>,
+    visits: Visits,
     asked: Mutex<BTreeMap<String, Asked>>,
     /// What clients of sockets sent, newest last.
     pub(crate) received: Mutex<Vec<String>>,
@@ -110,6 +117,10 @@ impl Upstream {
             faults,
             snapshots: snapshots?,
             recordings: recordings?,
+            tickers: (config.tickers.iter())
+                .map(|it| Arc::new(TickerFeed::open(it, now_ms)))
+                .collect(),
+            visits: Visits::default(),
             asked: Mutex::default(),
             received: Mutex::default(),
             closes: watch::Sender::new(0),
@@ -121,6 +132,9 @@ impl Upstream {
         let path = head.uri.path();
         if path == QUAKES {
             return self.quakes.as_ref().map(|it| it.document(now_ms));
+        }
+        if let Some(ticker) = self.tickers.iter().find(|it| it.is_at(path)) {
+            return Some(ticker.document());
         }
         self.snapshots
             .iter()
@@ -135,6 +149,9 @@ impl Upstream {
                 let from = it.n_emitted();
                 Frames::Quakes(it, from)
             });
+        }
+        if let Some(ticker) = self.tickers.iter().find(|it| it.has_socket_at(path)) {
+            return Some(Frames::Ticks(Arc::clone(ticker), ticker.n_ticks() + 1));
         }
         let found = self
             .recordings
@@ -178,6 +195,17 @@ impl Upstream {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// All connections to sockets so far.
+    pub(crate) fn visits(&self) -> Vec<Visit> {
+        self.visits.all()
+    }
+
+    /// The number of the last tick of the ticker at `path`.
+    pub(crate) fn n_ticks(&self, path: &str) -> Option<usize> {
+        let found = self.tickers.iter().find(|it| it.is_at(path));
+        found.map(|it| it.n_ticks())
     }
 
     /// Closes all open sockets with a close frame; new ones are served.

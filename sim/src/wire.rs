@@ -8,7 +8,7 @@ mod serve;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -156,7 +156,7 @@ impl Delay {
 
 /// How a listener is to be opened.
 pub(crate) struct Opening {
-    pub(crate) port: u16,
+    pub(crate) at: SocketAddr,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) double: Double,
     pub(crate) latency: Arc<Delay>,
@@ -165,10 +165,10 @@ pub(crate) struct Opening {
 }
 
 impl Listener {
-    /// Binds 127.0.0.1 and begins to accept.
+    /// Binds its address and begins to accept.
     pub(crate) fn open(world: &Arc<World>, opening: Opening) -> io::Result<Arc<Self>> {
         let holder = socket()?;
-        holder.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, opening.port)))?;
+        holder.bind(opening.at)?;
         let address = holder.local_addr()?;
         let accepting = listen(address)?;
         let listener = Arc::new(Self {

@@ -84,7 +84,7 @@ async fn load(broker: &Broker) -> Index {
         .load_devices(|change, revision| match change {
             Change::Put(id, device) => index.put(&id, &device, revision),
             Change::Removed(id) => index.remove(&id, revision),
-            Change::Other => index.reach(revision),
+            Change::Later(..) | Change::Other => index.reach(revision),
         })
         .await
         .unwrap();

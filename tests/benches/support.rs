@@ -11,6 +11,8 @@
     reason = "each bench uses a part of it"
 )]
 
+pub mod fleet;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -111,15 +113,25 @@ impl Double {
 
     /// An APNs app that pushes to the doubles.
     pub fn app(&self) -> AppConfig {
-        AppConfig {
-            key_file: Some(self.at.apns_key.clone()),
-            key_id: Some(self.at.apns_key_id.as_str().into()),
-            team_id: Some(self.at.apns_team_id.as_str().into()),
-            bundle_id: Some(self.at.apns_topics[0].as_str().into()),
-            endpoint: Some(format!("https://{}", self.at.apns.unwrap()).into()),
-            ca_file: Some(self.at.ca.clone()),
-            ..AppConfig::new("bench", ProviderKind::Apns)
-        }
+        app(&self.at)
+    }
+
+    /// Their process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// An APNs app that pushes to these doubles.
+pub fn app(at: &Whereabouts) -> AppConfig {
+    AppConfig {
+        key_file: Some(at.apns_key.clone()),
+        key_id: Some(at.apns_key_id.as_str().into()),
+        team_id: Some(at.apns_team_id.as_str().into()),
+        bundle_id: Some(at.apns_topics[0].as_str().into()),
+        endpoint: Some(format!("https://{}", at.apns.unwrap()).into()),
+        ca_file: Some(at.ca.clone()),
+        ..AppConfig::new("bench", ProviderKind::Apns)
     }
 }
 

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use fanfare_tests::campaign::{Options, USAGE, run};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(why) => {
@@ -13,7 +12,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&options).await {
+    match run(&options) {
         Ok(Some(row)) => {
             println!("{}", row.line());
             if row.verdict == "FAILED" {

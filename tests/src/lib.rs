@@ -19,10 +19,13 @@ pub mod campaign;
 mod clock;
 pub mod crowd;
 pub mod eventually;
+pub mod exclusive;
 pub mod fault;
+pub mod network;
 pub mod pipeline;
 pub mod process;
 pub mod proxy;
+pub mod races;
 pub mod workspace;
 
 pub use api::Api;

@@ -1,105 +1,31 @@
 //! The whole path around one broker: sim, configuration, role processes.
 
 mod configuration;
+mod ground;
+mod setup;
 mod stored;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use fanfare_nats::testing::TestServer;
 use fanfare_nats_server::process::Launch;
 use fanfare_sim::ledger::{self, Counts, Entry, ProviderKind, Request};
 use fanfare_sim::{Latency, QuakesConfig, Sim, SimConfig};
+pub use ground::{Ground, OwnServer, password};
+pub use setup::{Apps, Setup};
 pub use stored::WAKE_UPS_WAIT;
+pub(crate) use stored::connect;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::api::Api;
 use crate::audit::{Audit, Registrations, StoredEvent};
 use crate::eventually::eventually;
-use crate::process::{Ended, Process, executable, launch_of};
+use crate::process::{Ended, Process, executable, free, launch_of};
 use crate::proxy::Proxy;
-
-/// Which apps devices may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Apps {
-    /// `ios` through APNs and `android` through FCM.
-    Both,
-    /// `ios` and `beta`, both through APNs with one key: each process has one provider token, by
-    /// which the ledger tells processes apart.
-    Twins,
-}
-
-impl Apps {
-    /// Their names.
-    pub fn names(self) -> [&'static str; 2] {
-        match self {
-            Self::Both => ["ios", "android"],
-            Self::Twins => ["ios", "beta"],
-        }
-    }
-}
-
-/// What differs between tests.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Which apps there are.
-    pub apps: Apps,
-    /// How long the doubles take to answer.
-    pub latency: Duration,
-    /// Up to so much longer, evenly spread.
-    pub jitter: Duration,
-    /// Half of that passes before the push is decided, as on a real way there and back. Otherwise
-    /// it is decided on arrival, and whatever is in flight at a kill has been delivered.
-    pub is_half_before: bool,
-    /// `ack_wait` of the durables, if not the shipped one.
-    pub ack_wait: Option<Duration>,
-    /// Whether roles reach the broker through [`Pipeline::proxy`].
-    pub has_proxy: bool,
-    /// Which executable, if not the one of [`executable`].
-    pub executable: Option<PathBuf>,
-    /// More lines for the configuration.
-    pub extra: String,
-    /// `[notifier] concurrency`.
-    pub concurrency: usize,
-    /// `[notifier] window`: the most that one kill repeats.
-    pub window: usize,
-    /// `[notifier] stride`.
-    pub stride: usize,
-}
-
-impl Default for Setup {
-    /// Answers at once, and a small window so that a surplus shows.
-    fn default() -> Self {
-        Self {
-            apps: Apps::Both,
-            latency: Duration::ZERO,
-            jitter: Duration::ZERO,
-            is_half_before: false,
-            ack_wait: None,
-            has_proxy: false,
-            executable: None,
-            extra: String::new(),
-            concurrency: 32,
-            window: 64,
-            stride: 16,
-        }
-    }
-}
-
-impl Setup {
-    fn latency(&self) -> Latency {
-        let fixed = if self.is_half_before {
-            Latency::there_and_back(self.latency)
-        } else {
-            Latency::fixed(self.latency)
-        };
-        Latency {
-            jitter_us: u64::try_from(self.jitter.as_micros()).unwrap_or(u64::MAX),
-            ..fixed
-        }
-    }
-}
 
 /// One at a time in a process: their timing is part of what they show, and the machine has few
 /// cores.
@@ -109,12 +35,14 @@ static TURN: Mutex<()> = Mutex::const_new(());
 pub struct Pipeline {
     /// The doubles and feeds.
     pub sim: Sim,
-    /// The broker, for faults.
-    pub server: Mutex<TestServer>,
+    /// The broker, for faults, if it is not on a network.
+    pub server: OwnServer,
     broker: String,
     /// What stands before the broker, if the setup asks for it.
     pub proxy: Option<Proxy>,
     url: String,
+    /// Where commands run, if brokers and roles are on a network.
+    ground: std::sync::Mutex<Option<Ground>>,
     setup: Setup,
     folder: TempDir,
     configuration: PathBuf,
@@ -128,20 +56,11 @@ impl Pipeline {
     /// If something does not start.
     pub async fn start(setup: Setup) -> Self {
         let turn = TURN.lock().await;
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = SimConfig::in_folder(folder.path().join("sim"));
-        config.upstream.quakes = Some(QuakesConfig {
-            speed: 0.0,
-            ..QuakesConfig::default()
-        });
-        let latency = setup.latency();
-        if let (Some(apns), Some(fcm)) = (&mut config.apns, &mut config.fcm) {
-            (apns.latency, fcm.latency) = (latency, latency);
-            apns.topics.push(configuration::SECOND_BUNDLE.to_owned());
-        }
-        let sim = Sim::start(config).await.unwrap();
-        let server = TestServer::start().await;
+        let server = if setup.is_three {
+            TestServer::start_three().await
+        } else {
+            TestServer::start().await
+        };
         let broker = server.url();
         let mut url = broker.clone();
         let proxy = if setup.has_proxy {
@@ -152,14 +71,61 @@ impl Pipeline {
         } else {
             None
         };
+        let world = Ipv4Addr::LOCALHOST;
+        let pipeline = Self::around(turn, world, broker, setup).await;
+        Self {
+            server: OwnServer::of(server),
+            proxy,
+            url,
+            ..pipeline
+        }
+    }
+
+    /// Starts the outside world at this address of a network and writes the configuration; brokers
+    /// and roles are started elsewhere. `ground` is where commands run; `broker` is how the harness
+    /// itself reaches the brokers.
+    ///
+    /// # Panics
+    /// If something does not start.
+    pub async fn among(ground: Ground, broker: String, setup: Setup) -> Self {
+        let turn = TURN.lock().await;
+        let pipeline = Self::around(turn, ground.address, broker, setup).await;
+        Self {
+            ground: std::sync::Mutex::new(Some(ground)),
+            ..pipeline
+        }
+    }
+
+    /// Everything but the broker.
+    async fn around(
+        turn: MutexGuard<'static, ()>,
+        world: Ipv4Addr,
+        broker: String,
+        setup: Setup,
+    ) -> Self {
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = SimConfig::in_folder(folder.path().join("sim"));
+        config.address = world.into();
+        config.upstream.quakes = Some(QuakesConfig {
+            speed: 0.0,
+            ..QuakesConfig::default()
+        });
+        let latency = setup.latency();
+        if let (Some(apns), Some(fcm)) = (&mut config.apns, &mut config.fcm) {
+            (apns.latency, fcm.latency) = (latency, latency);
+            apns.topics.push(configuration::SECOND_BUNDLE.to_owned());
+        }
+        let sim = Sim::start(config).await.unwrap();
         let configuration = folder.path().join("fanfare.toml");
         std::fs::write(&configuration, configuration::text(&sim, &setup)).unwrap();
         Self {
             sim,
-            server: Mutex::new(server),
+            server: OwnServer::default(),
+            proxy: None,
+            url: broker.clone(),
             broker,
-            proxy,
-            url,
+            ground: std::sync::Mutex::default(),
             setup,
             folder,
             configuration,
@@ -176,10 +142,30 @@ impl Pipeline {
 
     /// Starts a role with these variables and waits for nothing.
     pub fn begin(&self, role: &str, node: &str, variables: &[(&str, String)]) -> Process {
-        let mut launch = self
-            .launch()
-            .args(["up", role, "--manage", "auto", "--server", &self.url])
-            .env("FANFARE__PROCESS__NODE", node);
+        self.begin_at(&self.url, role, node, variables)
+    }
+
+    fn begin_at(&self, url: &str, role: &str, node: &str, variables: &[(&str, String)]) -> Process {
+        let launch = self
+            .launch(None)
+            .args(["up", role, "--manage", "auto", "--server", url]);
+        Self::process(launch, node, variables)
+    }
+
+    /// As [`Pipeline::begin`], on a host of a network and as the role's own user.
+    pub fn begin_on(
+        &self,
+        ground: &Ground,
+        role: &str,
+        node: &str,
+        variables: &[(&str, String)],
+    ) -> Process {
+        let launch = ground.admit(self.launch(Some(ground)).args(["up", role]), role);
+        Self::process(launch, node, variables)
+    }
+
+    fn process(mut launch: Launch, node: &str, variables: &[(&str, String)]) -> Process {
+        launch = launch.env("FANFARE__PROCESS__NODE", node);
         for (name, value) in variables {
             launch = launch.env(*name, value);
         }
@@ -206,21 +192,47 @@ impl Pipeline {
     /// # Panics
     /// If it cannot be started or does not end.
     pub async fn command(&self, arguments: &[&str]) -> Ended {
-        let launch = self
-            .launch()
-            .args(arguments.iter().copied())
-            .args(["--server", &self.broker]);
+        let ground = self.ground();
+        let launch = self.launch(ground.as_ref()).args(arguments.iter().copied());
+        let launch = match &ground {
+            None => launch.args(["--server", &self.broker]),
+            Some(ground) if arguments[0] == "admin" => ground.admit(launch, "owner"),
+            Some(ground) => ground.admit(launch, "auditor"),
+        };
         Process::start(arguments[0], launch).ended().await
     }
 
-    fn launch(&self) -> Launch {
-        let executable = match &self.setup.executable {
-            Some(executable) => executable,
-            None => executable(),
+    fn launch(&self, ground: Option<&Ground>) -> Launch {
+        let executable = match (
+            ground.and_then(Ground::executable),
+            self.setup.executable.as_deref(),
+        ) {
+            (Some(executable), _) | (None, Some(executable)) => executable,
+            (None, None) => executable(),
         };
-        launch_of(executable, self.folder.path())
-            .arg("--config")
-            .arg(&self.configuration)
+        let launch = match ground {
+            None => launch_of(executable, self.folder.path()),
+            Some(ground) => free(ground.launch(executable), self.folder.path()),
+        };
+        let launch = if self.setup.is_three {
+            launch.env("FANFARE__NATS__REPLICAS", "3")
+        } else {
+            launch
+        };
+        launch.arg("--config").arg(&self.configuration)
+    }
+
+    fn ground(&self) -> Option<Ground> {
+        let ground = self.ground.lock();
+        ground.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Commands are run by the pipeline's own executable from now on, whichever it was before.
+    pub fn renew(&self) {
+        let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ground) = ground.as_mut() {
+            ground.executable = None;
+        }
     }
 
     /// What this pipeline was set up with.
@@ -236,6 +248,14 @@ impl Pipeline {
     /// Starts an API and returns a client of it.
     pub async fn api(&self) -> (Process, Api) {
         let process = self.role("api", "api").await;
+        let at = process.address("the API listens", "address").await;
+        (process, Api::new(at))
+    }
+
+    /// As [`Pipeline::api`], past the proxy: what happens to the others there does not happen to it.
+    pub async fn api_past_the_proxy(&self) -> (Process, Api) {
+        let process = self.begin_at(&self.broker, "api", "api", &[]);
+        process.ready().await;
         let at = process.address("the API listens", "address").await;
         (process, Api::new(at))
     }

@@ -43,7 +43,12 @@ pub fn launch(folder: &Path) -> Launch {
 
 /// As [`launch`], of another executable.
 pub fn launch_of(executable: &Path, folder: &Path) -> Launch {
-    let mut launch = Launch::new(executable)
+    free(Launch::new(executable), folder)
+}
+
+/// What is about to be started, free of what the person who runs the tests has configured.
+pub fn free(launch: Launch, folder: &Path) -> Launch {
+    let mut launch = launch
         .folder(folder)
         .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("FANFARE__API__LISTEN", "127.0.0.1:0")
@@ -176,6 +181,18 @@ impl Process {
                 }
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What it says of its readiness now.
+    pub async fn unready(&self) -> String {
+        let Some(admin) = self.logged("starting", "admin") else {
+            return "it did not start".to_owned();
+        };
+        let request = crate::api::client().get(format!("http://{admin}/readyz"));
+        match request.timeout(Duration::from_secs(2)).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
         }
     }
 

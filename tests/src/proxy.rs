@@ -23,11 +23,23 @@ pub enum Weather {
     Cut,
 }
 
+/// Which way something passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From who connected to the target.
+    There,
+    /// Answers.
+    Back,
+}
+
+/// There and back.
+type Both = [Weather; 2];
+
 /// A running proxy; it ends when dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    weather: watch::Sender<Weather>,
+    weather: watch::Sender<Both>,
     _stop: DropGuard,
 }
 
@@ -37,9 +49,17 @@ impl Proxy {
     /// # Panics
     /// If there is no port.
     pub async fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), target).await
+    }
+
+    /// Listens there and passes on to `target`.
+    ///
+    /// # Panics
+    /// If it cannot listen there.
+    pub async fn at(listen: SocketAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(listen).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let weather = watch::Sender::new(Weather::Fair);
+        let weather = watch::Sender::new([Weather::Fair; 2]);
         let stop = CancellationToken::new();
         let (tasks, seen, token) = (TaskTracker::new(), weather.subscribe(), stop.clone());
         let accepting = accept(listener, target, seen, tasks.clone());
@@ -58,21 +78,27 @@ impl Proxy {
 
     /// Changes the weather, at once.
     pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+        self.weather.send_replace([weather; 2]);
+    }
+
+    /// Changes the weather of one direction, at once.
+    pub fn set_one(&self, direction: Direction, weather: Weather) {
+        self.weather
+            .send_modify(|it| it[direction as usize] = weather);
     }
 }
 
 async fn accept(
     listener: TcpListener,
     target: SocketAddr,
-    weather: watch::Receiver<Weather>,
+    weather: watch::Receiver<Both>,
     tasks: TaskTracker,
 ) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             continue;
         };
-        if *weather.borrow() == Weather::Cut {
+        if weather.borrow().contains(&Weather::Cut) {
             continue; // Dropped, and so closed.
         }
         let mut seen = weather.clone();
@@ -81,13 +107,13 @@ async fn accept(
         tasks.spawn(async move {
             tokio::select! {
                 () = pass => {}
-                _ = seen.wait_for(|it| *it == Weather::Cut) => {}
+                _ = seen.wait_for(|it| it.contains(&Weather::Cut)) => {}
             }
         });
     }
 }
 
-async fn pass(client: TcpStream, target: SocketAddr, weather: watch::Receiver<Weather>) {
+async fn pass(client: TcpStream, target: SocketAddr, weather: watch::Receiver<Both>) {
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
@@ -98,28 +124,30 @@ async fn pass(client: TcpStream, target: SocketAddr, weather: watch::Receiver<We
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = copy(from_client, to_server, weather.clone()) => {}
-        () = copy(from_server, to_client, weather) => {}
+        () = copy(from_client, to_server, weather.clone(), Direction::There) => {}
+        () = copy(from_server, to_client, weather, Direction::Back) => {}
     }
 }
 
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut weather: watch::Receiver<Weather>,
+    mut weather: watch::Receiver<Both>,
+    direction: Direction,
 ) {
+    let its = |it: &Both| it[direction as usize];
     let mut piece = vec![0; 64 * 1024];
     loop {
         let Ok(n @ 1..) = from.read(&mut piece).await else {
             return;
         };
-        let now = *weather.borrow();
+        let now = its(&weather.borrow());
         match now {
             Weather::Fair | Weather::Cut => {}
             Weather::Slow(late) => tokio::time::sleep(late).await,
             Weather::Stalled => {
                 if weather
-                    .wait_for(|it| *it != Weather::Stalled)
+                    .wait_for(|it| its(it) != Weather::Stalled)
                     .await
                     .is_err()
                 {

@@ -1,6 +1,7 @@
 //! `fanfare admin`: what is stored on a server, looked at and set right.
 
 mod backup;
+mod export;
 mod permissions;
 mod plan;
 mod table;
@@ -10,10 +11,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use fanfare_nats::Broker;
-use fanfare_nats::stream::{Difference, Topology, Weight, steps};
+use fanfare_nats::stream::{Difference, Step, Topology, Weight, steps};
 use fanfare_nats_server::Environment;
 
-use super::{Common, reach};
+use super::{Common, ask, reach};
+use crate::config::Config;
 use crate::connect::{self, NatsFlags, Selected, UserFlags};
 use crate::exit::Failure;
 use crate::roles::{self, Process};
@@ -58,6 +60,16 @@ enum What {
         /// has every stored event looked at again
         #[arg(long)]
         restored: bool,
+        /// Does not ask before something that exists is changed
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        on: On,
+    },
+    /// Prints what apply makes, for the tool that makes it instead
+    Export {
+        #[arg(long, value_enum, default_value = "json")]
+        format: export::Format,
         #[command(flatten)]
         on: On,
     },
@@ -89,16 +101,14 @@ impl Admin {
             What::Verify { on }
             | What::Permissions { on, .. }
             | What::Apply { on, .. }
+            | What::Export { on, .. }
             | What::Backup { on, .. }
             | What::Restore { on, .. } => on,
         };
         let (user, password) = (on.user.user.clone(), on.user.password.clone());
         let nats = on.nats.clone().with_user(user, password);
-        if let What::Permissions { whose, format, .. } = &self.what {
-            let given = Selected::IsIgnored;
-            let options = connect::options(&nats, &config.own.nats, environment, given)?;
-            let scope = crate::users::scope(&config, &options)?;
-            print!("{}", permissions::text(whose, *format, &scope));
+        if let Some(text) = self.what.printed(&nats, &config, environment)? {
+            print!("{text}");
             return Ok(());
         }
         let options = reach::options(&nats, &config, environment, "admin")?;
@@ -107,20 +117,67 @@ impl Admin {
         let broker = roles::connect(options, "admin", &process).await?;
         let ended = match self.what {
             What::Verify { on: _ } => verify(&broker, &topology).await,
-            What::Permissions { .. } => Ok(()), // Printed above, without a connection.
+            // Printed above, without a connection.
+            What::Permissions { .. } | What::Export { .. } => Ok(()),
             What::Apply {
                 dry_run,
                 restored,
+                yes,
                 on: _,
-            } => apply(&broker, &topology, dry_run, restored).await,
+            } => {
+                let how = How {
+                    is_dry_run: dry_run,
+                    is_restored: restored,
+                    is_confirmed: yes,
+                };
+                apply(&broker, &topology, how).await
+            }
             What::Backup { folder, on: _ } => backup::save(&broker, &folder).await,
             What::Restore { folder, on: _ } => match backup::load(&broker, &folder).await {
-                Ok(()) => apply(&broker, &topology, false, true).await,
+                Ok(()) => {
+                    let how = How {
+                        is_dry_run: false,
+                        is_restored: true,
+                        is_confirmed: true, // Who restores has said so.
+                    };
+                    apply(&broker, &topology, how).await
+                }
                 failed @ Err(_) => failed,
             },
         };
         broker.flush().await;
         ended
+    }
+}
+
+impl What {
+    /// What needs no connection.
+    fn printed(
+        &self,
+        nats: &NatsFlags,
+        config: &Config,
+        environment: &Environment,
+    ) -> Result<Option<String>, Failure> {
+        let options = || {
+            let given = Selected::IsIgnored;
+            connect::options(nats, &config.own.nats, environment, given)
+        };
+        Ok(match self {
+            Self::Permissions { whose, format, .. } => {
+                let scope = crate::users::scope(config, &options()?)?;
+                Some(permissions::text(whose, *format, &scope))
+            }
+            Self::Export { format, .. } => {
+                let options = options()?;
+                let topology = roles::topology(config, options.replicas)?;
+                let definitions = topology.definitions(&options.names);
+                Some(export::text(*format, &definitions))
+            }
+            Self::Verify { .. }
+            | Self::Apply { .. }
+            | Self::Backup { .. }
+            | Self::Restore { .. } => None,
+        })
     }
 }
 
@@ -130,19 +187,30 @@ async fn verify(broker: &Broker, topology: &Topology) -> Result<(), Failure> {
     judge(&differences)
 }
 
-async fn apply(
-    broker: &Broker,
-    topology: &Topology,
+/// How steps are taken.
+#[derive(Clone, Copy)]
+struct How {
     is_dry_run: bool,
     is_restored: bool,
-) -> Result<(), Failure> {
+    is_confirmed: bool,
+}
+
+async fn apply(broker: &Broker, topology: &Topology, how: How) -> Result<(), Failure> {
+    let How { is_restored, .. } = how;
     let steps = steps(broker.verify(topology).await);
     print!("{}", plan::text(&steps));
     if is_restored {
         println!("restored  every lane begins a new epoch, every stored event is looked at again");
     }
-    if is_dry_run {
+    if how.is_dry_run {
         println!("nothing was done: --dry-run");
+        return Ok(());
+    }
+    // What is only made anew loses nothing, also where nobody can be asked.
+    let is_change = |it: &Step| matches!(it, Step::Set { .. });
+    let needs_word = is_restored || steps.iter().any(is_change);
+    if needs_word && !how.is_confirmed && !ask::is_confirmed("do this?")? {
+        println!("nothing was done");
         return Ok(());
     }
     let left = broker.apply(topology, &steps).await;

@@ -6,7 +6,7 @@ mod list;
 mod progress;
 mod replay;
 mod show;
-mod table;
+pub(super) mod table;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};

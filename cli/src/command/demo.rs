@@ -1,4 +1,4 @@
-//! `fanfare demo`: the whole path on this machine, with real processes, real quakes, and two kills.
+//! `fanfare demo`: the whole path on this machine, with real processes, real quakes, and two kills; or three.
 //!
 //! The processes are the same executable that operators run. What is claimed at the end is computed
 //! from the ledger of the provider doubles, which live in a process of their own, by code that
@@ -45,6 +45,9 @@ pub(crate) struct Demo {
     /// Leave out the kills
     #[arg(long)]
     no_kill: bool,
+    /// Three nats-servers, of which one is killed too
+    #[arg(long)]
+    cluster: bool,
     /// The final report as JSON on standard output; everything else goes to standard error
     #[arg(long)]
     json: bool,
@@ -87,7 +90,7 @@ impl Demo {
         environment: &Environment,
     ) -> Result<(), Failure> {
         if let (Some(Part::Notifier), Some(how)) = (self.part, self.sabotage) {
-            return sabotage::run(how, common, environment).await;
+            return Box::pin(sabotage::run(how, common, environment)).await;
         }
         let mut signals = Signals::listen().context("cannot listen for signals")?;
         let screen = Screen::new(self.json);
@@ -136,6 +139,7 @@ impl Demo {
             emissions: &told.emissions,
             book: &book,
             killed_us: told.kill.map(|it| it.at_us),
+            broker_killed_us: told.broker_kill.as_ref().map(|it| it.at_us),
         });
         Ok(Report {
             is_sabotaged: self.sabotage.is_some(),
@@ -144,6 +148,7 @@ impl Demo {
             figures: told.figures,
             held,
             kill: told.kill,
+            broker_kill: told.broker_kill,
             is_settled: told.is_settled,
             first_push: told.first_push,
             took: screen.elapsed(),

@@ -1,4 +1,6 @@
-//! The nats-server that `up` starts when nobody names one.
+//! The nats-server, or the three, that `up` starts when nobody names one.
+
+mod brokers;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
@@ -11,11 +13,13 @@ use clap::Args;
 use fanfare_nats::permissions::{Role, Scope};
 use fanfare_nats_server::server::StoreError;
 use fanfare_nats_server::{
-    Download, Environment, Obtained, Options, Server, StartError, Step, Store, obtain,
+    Cluster, Download, Environment, Obtained, Options, Server, StartError, Step, Store, obtain,
 };
 
 use crate::exit::Failure;
 use crate::users::{self, Users};
+
+pub(crate) use brokers::Brokers;
 
 /// Where the running child is; whoever runs it holds a lock on this file.
 const URL_FILE: &str = "url";
@@ -35,26 +39,57 @@ pub(crate) struct EmbeddedFlags {
     /// Keep the data in a temporary folder that goes away at the end
     #[arg(long)]
     ephemeral: bool,
-    /// Its port on 127.0.0.1 [default: any]
-    #[arg(long, value_name = "PORT")]
+    /// Its port on 127.0.0.1, of a cluster the first of three in a row [default: any]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     nats_port: Option<u16>,
+    /// Start so many as a cluster, which goes on when one of them dies: 3
+    #[arg(long, value_name = "N", value_parser = cluster_size)]
+    cluster: Option<usize>,
 }
 
-/// A running child and how to get in.
+impl EmbeddedFlags {
+    /// How many servers there are to be.
+    pub(crate) fn size(&self) -> usize {
+        self.cluster.unwrap_or(1)
+    }
+
+    /// Whether a cluster of our own was asked for.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+}
+
+fn cluster_size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(3) => Ok(3),
+        Ok(2) => Err(
+            "two servers are one too few: without one of them the other cannot know \
+                      that it may go on; use 3"
+                .to_owned(),
+        ),
+        Ok(1) => Err("one server is no cluster: leave --cluster out".to_owned()),
+        Ok(_) | Err(_) => Err("a cluster on one machine has 3 servers".to_owned()),
+    }
+}
+
+/// Running children and how to get in.
 pub(crate) struct Embedded {
-    pub(crate) server: Server,
+    pub(crate) brokers: Brokers,
+    /// Where data and passwords are.
+    pub(crate) folder: PathBuf,
     pub(crate) users: Users,
     pub(crate) obtained: Obtained,
-    /// Tells other commands that the child runs, as long as it is open.
+    /// Tells other commands that the children run, as long as it is open.
     _url_file: Option<File>,
 }
 
-/// Finds or fetches a nats-server and starts it.
+/// Finds or fetches a nats-server and starts it, once or three times.
 pub(crate) async fn start(
     flags: &EmbeddedFlags,
     environment: &Environment,
     scope: &Scope,
 ) -> Result<Embedded, Failure> {
+    check_ports(flags)?;
     let tell = |step: &Step| eprintln!("fanfare: {step}");
     let download = permission(flags);
     // Before a download: what cannot be kept anywhere need not be fetched.
@@ -75,21 +110,51 @@ pub(crate) async fn start(
             None => Options::ephemeral(),
         }
     };
-    let started = Server::start(&obtained.path, options).await;
-    let server = started.map_err(refused)?;
+    let brokers = match flags.cluster {
+        None => Server::start(&obtained.path, options)
+            .await
+            .map(|it| Brokers::One(Box::new(it))),
+        Some(size) => {
+            eprintln!(
+                "fanfare: {size} nats-servers start and elect leaders, which may take some seconds"
+            );
+            Cluster::start(&obtained.path, size, &options)
+                .await
+                .map(Brokers::Cluster)
+        }
+    };
+    let brokers = brokers.map_err(refused)?;
+    let first = brokers.servers().first().context("there is no server")?;
     if folder.is_none() {
-        users.write(server.store_dir())?;
+        users.write(first.store_dir())?;
     }
-    for advice in server.advice() {
+    for advice in first.advice() {
         eprintln!("fanfare: {advice}");
     }
-    let url_file = folder.map(|it| write_url(&it.join(URL_FILE), &server.url()));
+    let at = folder.as_deref().unwrap_or(first.store_dir());
+    let at = at.canonicalize().unwrap_or(at.to_owned());
+    let url_file = folder.map(|it| write_url(&it.join(URL_FILE), &brokers.url()));
     Ok(Embedded {
-        server,
+        folder: at,
+        brokers,
         users,
         obtained,
         _url_file: url_file.transpose()?,
     })
+}
+
+/// Ports end at 65535.
+fn check_ports(flags: &EmbeddedFlags) -> Result<(), Failure> {
+    let behind = u16::try_from(flags.size() - 1).ok();
+    match (flags.nats_port, behind) {
+        (Some(port), Some(behind)) if port.checked_add(behind).is_none() => {
+            Err(Failure::Usage(format!(
+                "--nats-port {port} leaves no room for {} servers",
+                flags.size()
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The child of a `fanfare up` that runs now, in the usual folder: its URL, and how a command gets
@@ -134,7 +199,11 @@ fn refused(error: StartError) -> Failure {
                  --password \"$(cat {password})\""
             )
         }),
-        StartError::Store(StoreError::Unusable { .. })
+        StartError::Store(
+            StoreError::Unusable { .. }
+            | StoreError::OfOneServer { .. }
+            | StoreError::OfCluster { .. },
+        )
         | StartError::Run { .. }
         | StartError::Ended { .. }
         | StartError::NotReady { .. } => None,

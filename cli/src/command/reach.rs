@@ -58,7 +58,7 @@ pub(super) fn options(
     };
     let mut options = connect::options(nats, &config.own.nats, environment, selected)?;
     if let Some((url, user)) = own {
-        options.servers = vec![url];
+        options.servers = url.split(',').map(str::to_owned).collect();
         options.user = Some(user);
     }
     Ok(options)

@@ -2,12 +2,11 @@
 
 use clap::Args;
 use fanfare_nats::permissions::Role as User;
-use fanfare_nats_server::Environment;
-use fanfare_nats_server::server::Server;
+use fanfare_nats_server::{Environment, Server};
 
 use super::Common;
-use super::embedded::{self, Embedded, EmbeddedFlags};
-use crate::config::Manage;
+use super::embedded::{self, Brokers, Embedded, EmbeddedFlags};
+use crate::config::{Config, ConfigError, Manage};
 use crate::connect::{self, NatsFlags, Selected, UserFlags};
 use crate::exit::Failure;
 use crate::roles::{Composition, Process, Role};
@@ -44,14 +43,18 @@ impl Up {
         let is_given = connect::names_a_server(&nats, &config.own.nats, environment);
         let mut options =
             connect::options(&nats, &config.own.nats, environment, Selected::IsIgnored)?;
-        let child = if is_given {
+        let mut child = if is_given {
+            refuse_cluster(&self.embedded)?;
             None
         } else {
+            check_replicas(&self.embedded, &config)?;
             let scope = users::scope(&config, &options)?;
             Some(embedded::start(&self.embedded, environment, &scope).await?)
         };
         if let Some(child) = &child {
-            options.servers = vec![child.server.url()];
+            let servers = child.brokers.servers().iter();
+            options.servers = servers.map(Server::url).collect();
+            options.replicas = child.brokers.replicas();
             introduce(child);
         }
         let usual = if is_given {
@@ -74,43 +77,76 @@ impl Up {
             process,
             users: child.as_ref().map(|it| it.users.clone()),
         };
-        let broken = broken(child.as_ref().map(|it| &it.server));
-        let ended = composition.run(broken).await;
+        let ended = match &mut child {
+            Some(child) => composition.run(child.brokers.watch()).await,
+            None => composition.run(std::future::pending()).await,
+        };
         // Last: the roles have said their last words to it.
-        if let Some(child) = child {
-            let stopped = child.server.stop().await;
-            if stopped.was_killed {
-                tracing::warn!("nats-server did not end in time and was killed");
-            }
+        if let Some(child) = child
+            && child.brokers.stop().await
+        {
+            tracing::warn!("nats-server did not end in time and was killed");
         }
         ended
     }
 }
 
-/// Ends when the child does.
-fn broken(server: Option<&Server>) -> impl Future<Output = anyhow::Error> + use<> {
-    let exited = server.map(Server::exited);
-    async move {
-        match exited {
-            Some(exited) => anyhow::anyhow!("nats-server ended by itself ({})", exited.await),
-            None => std::future::pending().await,
+/// A cluster of our own, and servers that somebody named, are two wishes.
+fn refuse_cluster(flags: &EmbeddedFlags) -> Result<(), Failure> {
+    if flags.is_cluster() {
+        let text = "--cluster starts servers of its own, but a server is named (--server, \
+                    --context, [nats] url or context, NATS_URL, NATS_CONTEXT): leave one of them out";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Every server of ours holds everything, so there are as many replicas as servers.
+fn check_replicas(flags: &EmbeddedFlags, config: &Config) -> Result<(), Failure> {
+    let (size, replicas) = (flags.size(), config.own.nats.replicas);
+    match replicas {
+        Some(replicas) if replicas != size => {
+            let text = if size == 1 {
+                format!(
+                    "{replicas} replicas need {replicas} servers: name them with --server, or try \
+                     --cluster 3"
+                )
+            } else {
+                format!("--cluster {size} keeps {size} replicas: write {size}, or leave it out")
+            };
+            Err(ConfigError::one("nats.replicas", text).into())
         }
+        Some(_) | None => Ok(()),
     }
 }
 
-/// What a person needs to look into the child.
+/// What a person needs to look into the children.
 fn introduce(child: &Embedded) {
-    let (url, folder) = (child.server.url(), child.server.store_dir().display());
+    let (url, folder) = (child.brokers.url(), child.folder.display());
     let (binary, version) = (child.obtained.path.display(), child.obtained.version);
     let ops = User::Ops;
-    let file = users::password_file(child.server.store_dir(), ops);
+    let file = users::password_file(&child.folder, ops);
     let (user, file) = (ops.name(), embedded::quoted(&file));
-    println!(
-        "nats-server {version} ({binary}), process {}",
-        child.server.pid()
-    );
-    println!("  URL          {url}");
-    println!("  monitoring   {}", child.server.monitoring_url());
+    match &child.brokers {
+        Brokers::One(server) => {
+            println!("nats-server {version} ({binary}), process {}", server.pid());
+            println!("  URL          {url}");
+            println!("  monitoring   {}", server.monitoring_url());
+        }
+        Brokers::Cluster(cluster) => {
+            println!("nats-server {version} ({binary}), three as one cluster, three copies of all");
+            for server in cluster.servers() {
+                println!(
+                    "  {:<13}process {}, {}, monitoring {}",
+                    server.name(),
+                    server.pid(),
+                    server.url(),
+                    server.monitoring_url()
+                );
+            }
+            println!("  URL          {url}");
+        }
+    }
     println!("  data folder  {folder}");
     println!(
         "  to look in   nats context save fanfare --server {url} --user {user} \

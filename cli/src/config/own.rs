@@ -13,6 +13,12 @@ pub(super) const TABLES: [&str; 4] = ["nats", "admin", "log", "process"];
 /// Shorter, live work would be sent twice; longer, the work of the dead would lie about.
 const ACK_WAIT_MS: std::ops::RangeInclusive<u64> = 1000..=300_000;
 
+/// Shorter, every pause would end in loading all devices anew; longer than a leap year is a mistake.
+const MARKER_TTL_S: std::ops::RangeInclusive<u64> = 5..=31_622_400;
+
+/// Of a hundred equal processes one may count as much as all others.
+const WEIGHT: std::ops::RangeInclusive<u32> = 1..=100;
+
 /// What the executable reads for itself.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,6 +60,8 @@ pub(crate) struct NatsConfig {
     pub(crate) manage: Option<Manage>,
     /// How long a message may stay with a worker that says nothing, where durables are created.
     pub(crate) ack_wait_ms: Option<u64>,
+    /// How long deletions of devices are remembered; the same in every process.
+    pub(crate) marker_ttl_s: Option<u64>,
 }
 
 impl std::fmt::Debug for NatsConfig {
@@ -108,6 +116,8 @@ pub(crate) enum LogFormat {
 pub(crate) struct ProcessConfig {
     /// Its name; different in every process. By default made anew at each start.
     pub(crate) node: Option<String>,
+    /// Its part of what is divided among its kind, and its place where one is chosen; 1 by default.
+    pub(crate) weight: Option<u32>,
 }
 
 impl OwnConfig {
@@ -128,21 +138,14 @@ impl OwnConfig {
             let (least, most) = (ACK_WAIT_MS.start(), ACK_WAIT_MS.end());
             problem("nats.ack_wait_ms", format!("must be {least} to {most}"));
         }
-        let twice = [
-            (
-                "nats.password",
-                nats.password.is_some() && nats.password_file.is_some(),
-            ),
-            (
-                "nats.token",
-                nats.token.is_some() && nats.token_file.is_some(),
-            ),
-            (
-                "nats.user_seed",
-                nats.user_seed.is_some() && nats.user_seed_file.is_some(),
-            ),
-        ];
-        for (key, _) in twice.into_iter().filter(|(_, is_twice)| *is_twice) {
+        if nats
+            .marker_ttl_s
+            .is_some_and(|it| !MARKER_TTL_S.contains(&it))
+        {
+            let (least, most) = (MARKER_TTL_S.start(), MARKER_TTL_S.end());
+            problem("nats.marker_ttl_s", format!("must be {least} to {most}"));
+        }
+        for key in nats.given_twice() {
             problem(key, format!("given twice: remove it or `{key}_file`"));
         }
         if let Some(node) = &self.process.node
@@ -153,6 +156,10 @@ impl OwnConfig {
                 "write 1 to 32 of A-Z, a-z, 0-9, `_` and `-`".into(),
             );
         }
+        if self.process.weight.is_some_and(|it| !WEIGHT.contains(&it)) {
+            let (least, most) = (WEIGHT.start(), WEIGHT.end());
+            problem("process.weight", format!("must be {least} to {most}"));
+        }
         let filter = self
             .log
             .filter
@@ -162,6 +169,28 @@ impl OwnConfig {
             problem("log.filter", error.to_string());
         }
         problems
+    }
+}
+
+impl NatsConfig {
+    /// The secrets that stand here and in a file.
+    fn given_twice(&self) -> impl Iterator<Item = &'static str> {
+        let twice = [
+            (
+                "nats.password",
+                self.password.is_some() && self.password_file.is_some(),
+            ),
+            (
+                "nats.token",
+                self.token.is_some() && self.token_file.is_some(),
+            ),
+            (
+                "nats.user_seed",
+                self.user_seed.is_some() && self.user_seed_file.is_some(),
+            ),
+        ];
+        let twice = twice.into_iter().filter(|(_, is_twice)| *is_twice);
+        twice.map(|(key, _)| key)
     }
 }
 

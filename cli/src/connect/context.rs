@@ -25,6 +25,7 @@ struct Context {
     ca: String,
     tls_first: bool,
     nsc: String,
+    socks_proxy: String,
     jetstream_domain: String,
     jetstream_api_prefix: String,
     inbox_prefix: String,
@@ -81,6 +82,10 @@ fn layer(name: &str, context: Context) -> Result<Layer, ConfigError> {
     if !context.nsc.is_empty() {
         let why = "it is kept by nsc (key `nsc`), which fanfare does not run; \
                    write a credentials file with `nsc generate creds` and name it with --creds";
+        return Err(problem(name, why));
+    }
+    if !context.socks_proxy.is_empty() {
+        let why = "it goes through a SOCKS proxy (key `socks_proxy`), which fanfare cannot";
         return Err(problem(name, why));
     }
     let some = |text: String| Some(text).filter(|it| !it.is_empty());

@@ -120,6 +120,48 @@ fn a_context_that_cannot_be_used_is_refused_by_name() {
     assert!(refused("nobody").contains("nobody.json"));
 }
 
+/// Every key that natscli 0.4 writes, with what `nats context save` was told.
+#[test]
+fn a_context_as_the_nats_command_writes_it_is_read() {
+    let home = home_with_contexts();
+    let file = home.path().join(".config/nats/context/ops.json");
+    let text = r#"{
+        "description": "", "url": "nats://127.0.0.1:14222,nats://127.0.0.1:14223",
+        "socks_proxy": "", "token": "", "user": "ops", "password": "p", "creds": "", "nkey": "",
+        "cert": "", "key": "", "ca": "", "nsc": "", "jetstream_domain": "",
+        "jetstream_api_prefix": "", "jetstream_event_prefix": "", "inbox_prefix": "_INBOX_ops",
+        "user_jwt": "", "user_seed": "", "color_scheme": "", "tls_first": false,
+        "windows_cert_store": "", "windows_cert_match_by": "", "windows_cert_match": "",
+        "windows_ca_certs_match": null
+    }"#;
+    std::fs::write(&file, text).unwrap();
+    let read = |flags: &NatsFlags| {
+        let environment = environment(home.path(), &[]);
+        options(
+            flags,
+            &NatsConfig::default(),
+            &environment,
+            Selected::IsIgnored,
+        )
+    };
+    let by_name = read(&flags(None, Some("ops"), None)).unwrap();
+    assert_eq!(by_name.servers.len(), 2);
+    assert_eq!(by_name.user, Some(("ops".into(), "p".into())));
+    assert_eq!(by_name.inbox_prefix, "_INBOX_ops");
+    assert_eq!((by_name.creds, by_name.token), (None, None));
+    // A path does as well as a name.
+    let by_path = read(&flags(None, file.to_str(), None)).unwrap();
+    assert_eq!(by_path.servers, by_name.servers);
+    // What it asks for and cannot be had is said, not left out.
+    std::fs::write(
+        &file,
+        text.replace(r#""socks_proxy": """#, r#""socks_proxy": "a:1""#),
+    )
+    .unwrap();
+    let refused = read(&flags(None, Some("ops"), None)).unwrap_err();
+    assert!(refused.to_string().contains("SOCKS"), "{refused}");
+}
+
 #[test]
 fn a_jwt_and_its_seed_become_credentials() {
     let pairs = [("NATS_JWT", "eyJ0eXAi"), ("NATS_SEED", "SUAXYZ")];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fanfare_nats::connect::ConnectError;
-use fanfare_nats::stream::{Topology, TopologyError, Weight};
+use fanfare_nats::stream::{Difference, Topology, TopologyError, Weight};
 use fanfare_nats::{Broker, ConnectOptions, Readiness};
 
 use super::{Process, Shared};
@@ -14,6 +14,12 @@ use crate::exit::Failure;
 /// Pause between tries to reach a broker that does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a role that starts waits until it is known what is stored: several elections.
+const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
+
+/// Tries of a command where one server of several is without JetStream: each goes to any of them.
+const TRIES: usize = 8;
+
 /// Connects for a command that does one thing and ends.
 pub(crate) async fn connect(
     options: ConnectOptions,
@@ -21,10 +27,16 @@ pub(crate) async fn connect(
     process: &Process,
 ) -> Result<Broker, Failure> {
     let options = process.introduce(&options, role);
-    let (metrics, readiness) = (fanfare_nats::Metrics::default(), Readiness::new());
-    Broker::connect(options, metrics, readiness)
-        .await
-        .map_err(refused)
+    let mut tries = 1..TRIES;
+    loop {
+        let (metrics, readiness) = (fanfare_nats::Metrics::default(), Readiness::new());
+        match Broker::connect(options.clone(), metrics, readiness).await {
+            Ok(broker) => return Ok(broker),
+            Err(ConnectError::NoJetStream { .. })
+                if options.servers.len() > 1 && tries.next().is_some() => {}
+            Err(error) => return Err(refused(error)),
+        }
+    }
 }
 
 /// Waits for a broker that does not answer; what it refuses once, it will refuse again.
@@ -37,6 +49,14 @@ pub(super) async fn patient(options: ConnectOptions, shared: &Shared) -> Result<
             Err(ConnectError::Connect(error)) => {
                 if !has_told {
                     tracing::warn!(%error, "NATS cannot be reached; trying until it can");
+                    has_told = true;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            // A server whose disk is full switches JetStream off; the others go on.
+            Err(error @ ConnectError::NoJetStream { .. }) if options.servers.len() > 1 => {
+                if !has_told {
+                    tracing::warn!(%error, "one of the servers is of no use; trying the others");
                     has_told = true;
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -63,8 +83,13 @@ pub(crate) fn topology(config: &Config, replicas: usize) -> Result<Topology, Fai
     if let Some(ack_wait_ms) = config.own.nats.ack_wait_ms {
         topology.ack_wait = Duration::from_millis(ack_wait_ms);
     }
+    if let Some(marker_ttl_s) = config.own.nats.marker_ttl_s {
+        topology.marker_ttl = Duration::from_secs(marker_ttl_s);
+    }
     let fresh_for = config.fetcher.source.iter().map(|it| it.fresh_for.0);
-    topology.fresh_for = fresh_for.max().unwrap_or(topology.fresh_for);
+    if let Some(fresh_for) = fresh_for.max() {
+        topology = topology.remembering(fresh_for);
+    }
     topology.epoch = epoch();
     Ok(topology)
 }
@@ -72,6 +97,28 @@ pub(crate) fn topology(config: &Config, replicas: usize) -> Result<Topology, Fai
 /// A number that grows from each making of a durable to the next.
 fn epoch() -> u64 {
     u64::try_from(crate::clock::now().as_second()).unwrap_or(1)
+}
+
+/// What is not as needed, once it is known. A role that starts while the servers elect a leader waits
+/// for it (seen: it ended when its machine came back); but not for ever, because what a user may not
+/// ask is not answered either.
+async fn answered(broker: &Broker, topology: &Topology) -> Vec<Difference> {
+    let deadline = tokio::time::Instant::now() + ANSWERED_WITHIN;
+    let mut has_told = false;
+    loop {
+        let differences = broker.verify(topology).await;
+        let Some(unanswered) = differences.iter().find(|it| it.is_unanswered()) else {
+            return differences;
+        };
+        if tokio::time::Instant::now() > deadline {
+            return differences;
+        }
+        if !has_told {
+            tracing::warn!("{unanswered}; asking until it is known");
+            has_told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Creates what is missing, or says what is.
@@ -82,7 +129,7 @@ pub(super) async fn settle(
 ) -> Result<(), Failure> {
     let settled = match manage {
         Manage::Auto => broker.ensure(topology).await,
-        Manage::Verify => match broker.verify(topology).await {
+        Manage::Verify => match answered(broker, topology).await {
             differences if differences.iter().all(|it| it.weight == Weight::Doubtful) => {
                 for difference in differences {
                     tracing::warn!("{difference}");

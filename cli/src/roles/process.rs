@@ -2,14 +2,19 @@
 
 use fanfare_nats::ConnectOptions;
 use fanfare_nats_server::Environment;
+use jiff::Timestamp;
 use rand::Rng;
 
 use crate::config::Config;
+use crate::supervisor::Supervisor;
 
 /// This process among all.
 pub(crate) struct Process {
     host: String,
     node: String,
+    weight: u32,
+    started: Timestamp,
+    supervisor: Option<Supervisor>,
 }
 
 impl Process {
@@ -26,6 +31,9 @@ impl Process {
         Self {
             host: host.unwrap_or_else(|| "host".to_owned()),
             node,
+            weight: config.own.process.weight.unwrap_or(1),
+            started: crate::clock::now(),
+            supervisor: Supervisor::of(environment),
         }
     }
 
@@ -34,12 +42,20 @@ impl Process {
         &self.node
     }
 
+    /// The service manager that started it.
+    pub(super) fn supervisor(&self) -> Option<&Supervisor> {
+        self.supervisor.as_ref()
+    }
+
     /// The options as `role` connects with them.
     pub(super) fn introduce(&self, options: &ConnectOptions, role: &str) -> ConnectOptions {
         let mut options = options.clone();
         options.name = format!("fanfare-{role}/{}/{}", self.host, self.node);
         options.node.clone_from(&self.node);
         options.host.clone_from(&self.host);
+        options.version = crate::telemetry::version();
+        options.weight = self.weight;
+        options.started = Some(self.started);
         if options.inbox_prefix.is_empty() {
             options.inbox_prefix = crate::users::inbox_prefix(&options, role);
         }

@@ -48,6 +48,9 @@ async fn what_somebody_changed_stops_a_start_and_is_set_right_while_the_others_r
     );
     assert!(printed.contains("events sent again"), "{printed}");
     let (code, printed) = stage.run(&["admin", "apply"]).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("add --yes"), "{printed}");
+    let (code, printed) = stage.run(&["admin", "apply", "--yes"]).await;
     assert_eq!(code, Some(0), "{printed}");
     assert!(
         printed.contains("change    FANFARE_EVENTS: max_age"),
@@ -60,4 +63,30 @@ async fn what_somebody_changed_stops_a_start_and_is_set_right_while_the_others_r
     stage.post(at, "e-1").await;
     crate::stage::eventually("the push", async || (stage.deliveries() == 1).then_some(())).await;
     drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_what_is_wrong_and_is_content_when_it_is_mended() {
+    let stage = Stage::start().await;
+    let (code, printed) = stage.run(&["doctor"]).await;
+    assert_eq!(code, Some(1), "{printed}");
+    let missing = "trouble  topology     FANFARE_EVENTS: existence is";
+    assert!(printed.contains(missing), "{printed}");
+    assert!(printed.contains("→ fanfare admin apply"), "{printed}");
+    let (code, _) = stage.run(&["admin", "apply"]).await;
+    assert_eq!(code, Some(0));
+    let (code, printed) = stage.run(&["doctor"]).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("there is no notifier"), "{printed}");
+
+    let _running = stage.roles(&["notifier"], "").await;
+    let monitoring = stage.server.monitoring_url();
+    let doctor = ["doctor", "--json", "--monitoring", &monitoring];
+    let (code, printed) = stage.run(&doctor).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let start = printed.find('{').unwrap();
+    let told: serde_json::Value = serde_json::from_str(&printed[start..]).unwrap();
+    assert_eq!(told["is_well"], true);
+    // The tests' server flushes every minute, and says so.
+    assert!(printed.contains("flushes every 60 s"), "{printed}");
 }

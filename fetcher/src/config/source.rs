@@ -16,6 +16,9 @@ use super::policy::RetriesConfig;
 pub struct SourceConfig {
     /// Name, 1 to 32 of `[a-z0-9_-]`; it stands in subjects and metrics.
     pub name: String,
+    /// `shared` (default): every fetcher reads it. `exclusive`: one at a time.
+    #[serde(default)]
+    pub mode: Mode,
     /// Items older than this are not news.
     #[serde(default = "default_fresh_for")]
     pub fresh_for: Period,
@@ -73,6 +76,17 @@ pub struct SourceConfig {
 /// `delivery = "at_least_once"` or `"at_most_once"`.
 pub type Delivery = Guarantee;
 
+/// Who reads a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Every fetcher, each for itself: losing one costs nothing.
+    #[default]
+    Shared,
+    /// The one that holds the source's lease: for publishers who allow one connection.
+    Exclusive,
+}
+
 /// `level = "first"`, `{ levels = […], of = "…" }` or `{ fields = […] }`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
@@ -115,6 +129,13 @@ pub struct FieldsConfig {
     /// The most events of one item.
     #[serde(default = "default_at_most")]
     pub at_most: usize,
+}
+
+impl SourceConfig {
+    /// Whether one fetcher at a time reads it.
+    pub fn is_exclusive(&self) -> bool {
+        self.mode == Mode::Exclusive
+    }
 }
 
 impl Default for LevelConfig {

@@ -59,7 +59,8 @@ impl Pump {
             self.broker.clone(),
             self.metrics.clone(),
         )
-        .map_err(|_| PumpError::Configuration)?;
+        .map_err(|_| PumpError::Configuration)?
+        .under(self.tenure.clone());
         Ok(Some(Beginning { intake, polled }))
     }
 
@@ -123,6 +124,7 @@ impl Pump {
 
     fn failed(&self, error: &(dyn std::error::Error + 'static)) {
         self.metrics.polled(PollResult::Error);
+        self.metrics.failed(error);
         tracing::warn!(source.name = %self.source.name, error, "first poll failed; trying again");
     }
 

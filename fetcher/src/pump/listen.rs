@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_nats::{Broker, Event, fail};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::PumpError;
@@ -97,6 +98,7 @@ impl Listener {
         n_failures: &mut u32,
     ) {
         self.metrics.polled(result);
+        self.metrics.failed(error);
         if *n_failures == 0 {
             tracing::warn!(source.name = %self.name, input = self.input, error, "input failed; trying again");
         } else {
@@ -125,6 +127,10 @@ impl Listener {
             Payload::Frames(frames) => {
                 if frames.is_empty() {
                     tracker.reset(); // Just opened.
+                    if self.intake.is_exclusive() {
+                        // What was shown between the last holder's end and now is on no socket.
+                        self.catch_up();
+                    }
                 }
                 Ok(self.read_frames(&frames, tracker))
             }
@@ -176,15 +182,21 @@ impl Listener {
     /// source, so its own pace is ours.
     async fn store(&self, events: &mut Vec<Event>) -> Go {
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+        let mut held: Option<Instant> = None;
         while !events.is_empty() {
             let stored = tokio::select! {
                 stored = self.intake.publish(events) => stored,
                 () = self.grace_over() => return Go::Stop,
             };
             let Err(error) = stored else {
+                if let Some(began) = held {
+                    let seconds = began.elapsed().as_secs_f64();
+                    tracing::info!(source.name = %self.name, input = self.input, seconds, "batch stored; the cursor goes on");
+                }
                 return Go::On;
             };
-            self.held(&error);
+            self.held(&error, held.is_none());
+            held.get_or_insert_with(Instant::now);
             tokio::select! {
                 () = tokio::time::sleep(backoff.failed()) => {}
                 () = self.stop.cancelled() => return Go::Stop,
@@ -193,9 +205,15 @@ impl Listener {
         Go::On
     }
 
-    fn held(&self, error: &NotStored) {
+    /// Tells of a batch that is held: the first time loudly.
+    fn held(&self, error: &NotStored, is_first: bool) {
         let error = error as &dyn std::error::Error;
-        tracing::warn!(source.name = %self.name, input = self.input, error, "batch held; the cursor waits");
+        self.metrics.failed(error);
+        if is_first {
+            tracing::warn!(source.name = %self.name, input = self.input, error, "batch held; the cursor waits");
+        } else {
+            tracing::debug!(source.name = %self.name, input = self.input, error, "batch still held");
+        }
     }
 
     async fn grace_over(&self) {

@@ -4,6 +4,7 @@ mod cluster;
 mod configuration;
 mod host;
 mod options;
+mod ports;
 mod ready;
 mod store;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use cluster::Cluster;
 pub use options::{Options, Route, Store, SyncInterval};
+pub use ports::free as free_ports;
 pub use store::StoreError;
 
 use crate::process::{Child, Launch, Signal, SignalError};
@@ -56,6 +58,20 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether a port was taken by somebody else: with other ports it may work.
+    pub fn is_address_in_use(&self) -> bool {
+        match self {
+            // The last fatal word: the log may tell of earlier starts as well.
+            Self::Ended { said, .. } => said
+                .iter()
+                .rfind(|it| it.contains("[FTL]"))
+                .is_some_and(|it| it.contains("address already in use")),
+            Self::Store(_) | Self::Run { .. } | Self::NotReady { .. } => false,
+        }
+    }
+}
+
 /// How a server ended that was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
@@ -85,7 +101,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; then nothing is left running. Dropping this future kills what was started.
     pub async fn start(binary: &Path, options: Options) -> Result<Self, StartError> {
-        let store = store::Folder::take(&options.store).await?;
+        let store = store::Folder::take(&options.store, store::Owner::Server).await?;
         let advice = host::advice(store.path());
         let (child, addresses) = launch(binary, &options, &store).await?;
         Ok(Self {
@@ -96,6 +112,16 @@ impl Server {
             child,
             store,
         })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    /// Whether its process runs, ready or not.
+    pub fn is_running(&self) -> bool {
+        self.child.status().is_none()
     }
 
     /// Where clients connect: `nats://127.0.0.1:<port>`, without credentials.

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use fanfare_nats_server::process::{Launch, Line, Output, Signal};
 use fanfare_nats_server::server::StoreError;
-use fanfare_nats_server::{
-    Cluster, Download, Environment, Options, Server, StartError, Store, obtain,
-};
+use fanfare_nats_server::{Download, Environment, Options, Server, StartError, Store, obtain};
 
 async fn binary() -> PathBuf {
     let environment = Environment::of_process();
@@ -106,7 +104,13 @@ async fn a_frozen_server_answers_nothing_until_it_is_thawed_and_can_be_stopped_w
     };
     assert!(ask().await.is_ok());
     server.freeze().unwrap();
-    assert!(ask().await.unwrap_err().is_timeout());
+    // The kernel stops its threads one after the other; on a busy machine one may still answer.
+    let silent = async {
+        while ask().await.is_ok() {}
+        ask().await.unwrap_err().is_timeout()
+    };
+    let silent = tokio::time::timeout(Duration::from_secs(20), silent).await;
+    assert!(silent.unwrap());
     server.thaw().unwrap();
     assert!(ask().await.is_ok());
     server.freeze().unwrap();
@@ -161,22 +165,6 @@ async fn a_server_that_dies_at_the_start_tells_why() {
         .unwrap()
         .to_string();
     assert!(error.contains("address already in use"), "{error}");
-}
-
-#[tokio::test]
-async fn a_cluster_loses_a_server_and_gets_it_back() {
-    let mut cluster = Cluster::start(&binary().await, 3, &Options::ephemeral())
-        .await
-        .unwrap();
-    assert_eq!(cluster.url().split(',').count(), 3);
-    let server = &mut cluster.servers_mut()[1];
-    let url = server.url();
-    server.kill9().await.unwrap();
-    cluster.ready().await.unwrap();
-    let server = &mut cluster.servers_mut()[1];
-    server.restart().await.unwrap();
-    assert_eq!(server.url(), url);
-    cluster.ready().await.unwrap();
 }
 
 /// This test is two processes: run again by itself, it is the parent that gets killed.

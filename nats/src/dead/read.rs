@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{DeadLetter, DeadReason};
 use crate::connect::Broker;
-use crate::consumer::one_reading;
+use crate::consumer::{Patience, one_reading};
 use crate::device::AppName;
 use crate::event::EventId;
 use crate::subject::Names;
@@ -202,10 +202,7 @@ impl Broker {
         let stream = stream.map_err(|error| failed(error.to_string()))?;
         let consumer = stream
             .create_consumer(pull::Config {
-                deliver_policy: match wanted.since.and_then(offset) {
-                    Some(start_time) => DeliverPolicy::ByStartTime { start_time },
-                    None => DeliverPolicy::All,
-                },
+                deliver_policy: beginning(wanted.since),
                 filter_subjects,
                 ..one_reading()
             })
@@ -213,6 +210,7 @@ impl Broker {
             .map_err(|error| failed(error.to_string()))?;
         let n = consumer.cached_info().num_pending;
         let mut left = n;
+        let mut patience = Patience::default();
         while left > 0 {
             let mut batch = consumer
                 .batch()
@@ -222,8 +220,16 @@ impl Broker {
                 .await
                 .map_err(|error| failed(error.to_string()))?;
             let before = left;
+            let mut is_early = false;
             while let Some(message) = batch.next().await {
-                let message = message.map_err(|error| failed(error.to_string()))?;
+                let message = match message {
+                    Ok(message) => message,
+                    Err(error) if patience.bears(&error).await => {
+                        is_early = true;
+                        break;
+                    }
+                    Err(error) => return Err(failed(error.to_string())),
+                };
                 let info = message.info().map_err(|error| failed(error.to_string()))?;
                 left = left.saturating_sub(1);
                 let at = timestamp(info.published);
@@ -234,7 +240,7 @@ impl Broker {
                     break;
                 }
             }
-            if left == before {
+            if left == before && !is_early {
                 let stream = name;
                 return Err(ReadDeadError::StandsStill { stream, left });
             }
@@ -267,6 +273,14 @@ impl Broker {
                 | RawMessageErrorKind::Other => Err(failed(error.to_string())),
             },
         }
+    }
+}
+
+/// Where a reading begins.
+fn beginning(since: Option<Timestamp>) -> DeliverPolicy {
+    match since.and_then(offset) {
+        Some(start_time) => DeliverPolicy::ByStartTime { start_time },
+        None => DeliverPolicy::All,
     }
 }
 

@@ -29,6 +29,23 @@ pub(super) fn of(role: Role, scope: &Scope) -> Permissions {
     }
 }
 
+/// Where the service of a role is asked: all services, those of its name, one of them; and what its
+/// endpoint answers on. Each verb by its name, because the server takes `$SRV.>` for covered by
+/// `$SRV.*` (tried on 2.15.1).
+pub(super) fn service_subjects(names: &Names, role: Role) -> Vec<String> {
+    let name = crate::service::name(names, role.name());
+    let mut subjects = vec![format!("{}.ctl.{}.*.status", names.prefix(), role.name())];
+    for verb in VERBS {
+        subjects.push(format!("$SRV.{verb}"));
+        subjects.push(format!("$SRV.{verb}.{name}"));
+        subjects.push(format!("$SRV.{verb}.{name}.*"));
+    }
+    subjects
+}
+
+/// What services are asked (ADR-32).
+const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
+
 struct Draft<'a> {
     scope: &'a Scope,
     publish: Vec<Allowed>,
@@ -85,6 +102,7 @@ impl Draft<'_> {
             self.say(names.all("event"), "events of any source");
             self.key(&control, "cursor.>", "where each input resumes");
             self.key(&control, "baseline.*", "what was there at the first look");
+            self.key(&control, "lease.source.*", "who reads an exclusive source");
         }
         for source in self.scope.sources.clone() {
             let events = format!("{}.event.{source}.>", names.prefix());
@@ -93,12 +111,14 @@ impl Draft<'_> {
             self.key(&control, &cursor, "where its inputs resume");
             let baseline = format!("baseline.{source}");
             self.key(&control, &baseline, "what was there at the first look");
+            let lease = format!("lease.source.{source}");
+            self.key(&control, &lease, "who reads it, if it is exclusive");
         }
         let stream = self.control();
         self.call(
             "STREAM.MSG.GET",
             &stream,
-            "cursors, baselines, from the leader",
+            "cursors, baselines, leases, members, from the leader",
         );
         self.member(Role::Fetcher);
     }
@@ -197,6 +217,19 @@ impl Draft<'_> {
         let control = self.names().control_bucket();
         let key = format!("m.{}.*", role.name());
         self.key(&control, &key, "says that it lives");
+        self.service(role);
+    }
+
+    /// A micro service, which operators ask. Where an answer is sent to is the asker's choice, so
+    /// that only an operator's inbox is allowed.
+    fn service(&mut self, role: Role) {
+        for subject in service_subjects(self.names(), role) {
+            self.hear(subject, "operators ask it");
+        }
+        self.say(
+            format!("{}.>", Role::Ops.inbox_prefix()),
+            "answers to operators",
+        );
     }
 
     /// What everyone needs who looks at the whole system and changes nothing.
@@ -236,16 +269,26 @@ impl Draft<'_> {
         let lanes = format!("{}.*", names.tasks());
         self.call("CONSUMER.PAUSE", &planners, "pauses planning");
         self.call("CONSUMER.PAUSE", &lanes, "pauses a lane, resumes it");
+        let control = names.control_bucket();
+        self.key(&control, "lease.source.*", "takes a lease away");
+        self.key(&control, "prefer.>", "whom leases should go to");
         self.say(
             names.all("event"),
             "test pushes; an event that is read again",
         );
         self.say(names.all("task"), "a task that is sent again");
         self.say(names.all("receipt"), "the receipt that sends it again");
-        for what in ["PING", "INFO", "STATS"] {
+        for what in VERBS {
             self.say(format!("$SRV.{what}"), "micro services");
             self.say(format!("$SRV.{what}.>"), "micro services");
         }
+        // Not on the other streams: there the same call changes a durable.
+        for stream in [names.receipts(), names.dead()] {
+            let viewer = format!("{stream}.*.>");
+            self.call("CONSUMER.CREATE", &viewer, "`nats stream view`");
+        }
+        let status = format!("{}.ctl.*.*.status", names.prefix());
+        self.say(status, "how a process is");
         for kind in ["event", "receipt", "dead"] {
             self.hear(names.all(kind), "live view");
         }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::lists::service_subjects;
 use super::{Allowed, Permissions, Role, Scope};
 
 impl Permissions {
@@ -101,17 +102,19 @@ pub fn isolated(scope: &Scope) -> String {
 /// The other account offers fetchers exactly what is on their list, as services. Where they have
 /// answers sent is a subject of their own account, so nothing can be stored by an answer. They ask
 /// `JetStream` under [`isolated_api`], because the usual subjects of its API would ask about their
-/// own account, which has none.
+/// own account, which has none. What operators ask them is offered the other way round; the server
+/// gives them a subject of its own (`_R_`) to answer to.
 pub fn isolated_with(scope: &Scope, mut password: impl FnMut(Role) -> String) -> String {
     let inner = Scope {
         api: isolated_api(scope),
         ..scope.clone()
     };
-    let (account, list) = (
-        account(scope),
-        Permissions::of(Role::Fetcher, scope).publish,
-    );
-    let imported = Permissions::of(Role::Fetcher, &inner).publish;
+    let account = account(scope);
+    let asked = |scope: &Scope| -> Vec<Allowed> {
+        let list = Permissions::of(Role::Fetcher, scope).publish;
+        list.into_iter().filter(|it| !is_answer(it)).collect()
+    };
+    let (list, imported) = (asked(scope), asked(&inner));
     let (mut exports, mut imports) = (String::new(), String::new());
     for (offered, asked) in list.iter().zip(&imported) {
         let (offered, asked) = (&offered.subject, &asked.subject);
@@ -130,16 +133,38 @@ pub fn isolated_with(scope: &Scope, mut password: impl FnMut(Role) -> String) ->
             "      {{ service: {{ account: {account}, subject: \"{offered}\" }}{to} }}"
         );
     }
+    let (mut offered, mut heard) = (String::new(), String::new());
+    for subject in service_subjects(&scope.names, Role::Fetcher) {
+        let _ok = writeln!(
+            offered,
+            "      {{ service: \"{subject}\", response: stream, accounts: [{account}] }}"
+        );
+        let _ok = writeln!(
+            heard,
+            "      {{ service: {{ account: {account}_FETCHERS, subject: \"{subject}\" }} }}"
+        );
+    }
     let others: Vec<Role> = Role::ALL.into_iter().skip(1).collect();
     let users = indented(&users_of(&others, scope, &mut password), 4);
-    let fetchers = indented(&users_of(&[Role::Fetcher], &inner, &mut password), 4);
+    let mut fetcher = Permissions::of(Role::Fetcher, &inner);
+    for answers in fetcher.publish.iter_mut().filter(|it| is_answer(it)) {
+        "_R_.>".clone_into(&mut answers.subject);
+    }
+    let fetcher = indented(&fetcher.conf(&password(Role::Fetcher)), 2);
+    let fetchers = indented(&format!("[\n{fetcher}]\n"), 4);
     let (users, fetchers) = (users.trim_start(), fetchers.trim_start());
     format!(
         "accounts {{\n  {account} {{\n    jetstream: enabled\n    users: {users}    exports: [\n\
-         {exports}    ]\n  }}\n  # Its clients have jetstream_api_prefix = \"{api}\".\n  \
-         {account}_FETCHERS {{\n    users: {fetchers}    imports: [\n{imports}    ]\n  }}\n}}\n",
+         {exports}    ]\n    # Operators ask fetchers, too.\n    imports: [\n{heard}    ]\n  }}\n  # Its clients have jetstream_api_prefix = \"{api}\".\n  \
+         {account}_FETCHERS {{\n    users: {fetchers}    imports: [\n{imports}    ]\n    \
+         exports: [\n{offered}    ]\n  }}\n}}\n",
         api = inner.api
     )
+}
+
+/// Whether it is where a service's answers go.
+fn is_answer(allowed: &Allowed) -> bool {
+    allowed.subject.starts_with("_INBOX")
 }
 
 /// How fetchers in an account of their own begin the subjects of `JetStream`'s API.

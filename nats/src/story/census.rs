@@ -73,7 +73,7 @@ impl Draft {
         match change {
             Change::Put(id, device) => self.put(id, device, revision),
             Change::Removed(id) => self.removed.push((id.hash(), revision)),
-            Change::Other => {}
+            Change::Later(..) | Change::Other => {}
         }
     }
 

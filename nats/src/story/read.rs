@@ -14,7 +14,7 @@ use thiserror::Error;
 pub use self::events::{Standings, StoredEvent};
 use super::census::{Census, Draft};
 use crate::connect::Broker;
-use crate::consumer::one_reading;
+use crate::consumer::{Patience, one_reading};
 use crate::control::{is_marker, kv_subject};
 use crate::dead::DeadLetter;
 use crate::device::{AppName, Device, DeviceId};
@@ -183,6 +183,7 @@ impl Broker {
             .await
             .map_err(|error| failed(&error))?;
         let mut left = consumer.cached_info().num_pending;
+        let mut patience = Patience::default();
         while left > 0 {
             let mut batch = consumer
                 .batch()
@@ -192,8 +193,16 @@ impl Broker {
                 .await
                 .map_err(|error| failed(&error))?;
             let before = left;
+            let mut is_early = false;
             while let Some(message) = batch.next().await {
-                let message = message.map_err(|error| failed(&error))?;
+                let message = match message {
+                    Ok(message) => message,
+                    Err(error) if patience.bears(&error).await => {
+                        is_early = true;
+                        break;
+                    }
+                    Err(error) => return Err(failed(&error)),
+                };
                 let (seq, pending) = {
                     let info = message.info().map_err(|error| failed(&error))?;
                     (info.stream_sequence, info.pending)
@@ -207,7 +216,7 @@ impl Broker {
                     break;
                 }
             }
-            if left == before {
+            if left == before && !is_early {
                 return Err(failed(&"the reading stands still"));
             }
         }

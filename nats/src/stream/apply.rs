@@ -8,13 +8,18 @@ use std::time::Duration;
 
 use async_nats::jetstream::response::Response;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::{Difference, EVENTS_CONSUMER, LANE_EPOCH, Remedy, Topology, TopologyError};
+use super::{Difference, EVENTS_CONSUMER, LANE_EPOCH, Remedy, Topology, TopologyError, Weight};
 use crate::connect::Broker;
 
 /// How long a stream that changes its replicas may take to answer again.
 const SETTLE: Duration = Duration::from_millis(250);
 const SETTLE_TRIES: u32 = 40;
+/// How long new copies are waited for; those of large streams go on by themselves.
+const CATCH_UP: Duration = Duration::from_mins(2);
+/// How the names of lanes' durables begin.
+const SEND: &str = "send-";
 
 /// A step that `apply` takes, or leaves to an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +100,57 @@ impl Broker {
             // A stream with new replicas is away for a moment.
             let is_changing = left.iter().any(|it| it.remedy == Remedy::Create);
             if !is_changing || tries.next().is_none() {
-                return Ok(left);
+                let behind = self.caught_up(steps).await;
+                return Ok(left.into_iter().chain(behind).collect());
             }
             tokio::time::sleep(SETTLE).await;
         }
+    }
+
+    /// Waits until the copies that were asked for have everything; a change of their number is
+    /// answered when it is proposed. What is not current in time is told.
+    async fn caught_up(&self, steps: &[Step]) -> Vec<Difference> {
+        let deadline = Instant::now() + CATCH_UP;
+        let mut behind = Vec::new();
+        for step in steps {
+            let Step::Set { name, values, .. } = step else {
+                continue;
+            };
+            let Some(wanted) = values.get("num_replicas").and_then(Value::as_u64) else {
+                continue;
+            };
+            loop {
+                let n = self.n_current(name).await;
+                if n >= wanted {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    behind.push(Difference {
+                        name: name.clone(),
+                        property: "copies",
+                        found: format!("{n} that have everything"),
+                        needed: wanted.to_string(),
+                        why: "until then the loss of a server may stop it",
+                        weight: Weight::Doubtful,
+                        remedy: Remedy::ByHand("they are being made: fanfare doctor tells"),
+                    });
+                    break;
+                }
+                tokio::time::sleep(SETTLE).await;
+            }
+        }
+        behind
+    }
+
+    /// Copies of a stream that have everything, the leader's included.
+    async fn n_current(&self, name: &str) -> u64 {
+        let told = self.api(&format!("STREAM.INFO.{name}"), &json!({})).await;
+        let told = told.unwrap_or_default();
+        let has_leader = told.pointer("/cluster/leader").is_some();
+        let copies = told.pointer("/cluster/replicas").and_then(Value::as_array);
+        let copies = copies.into_iter().flatten();
+        let is_current = |it: &&Value| it.get("current") == Some(&Value::Bool(true));
+        u64::from(has_leader) + copies.filter(is_current).map(|_| 1).sum::<u64>()
     }
 
     /// After a restore: lets claims of this moment win over all that are recorded, and has every
@@ -110,11 +162,13 @@ impl Broker {
     /// [`TopologyError::Consumer`]: repeat it.
     pub async fn begin_epoch(&self, topology: &Topology, epoch: u64) -> Result<(), TopologyError> {
         for (stream, wanted) in topology.consumers(&self.names) {
-            let durable = wanted.durable_name.clone().unwrap_or_default();
-            if durable == EVENTS_CONSUMER {
+            if wanted.durable_name.as_deref() == Some(EVENTS_CONSUMER) {
                 self.look_again(&stream, wanted).await?;
-                continue;
             }
+        }
+        // Also lanes that are not in this configuration: other notifiers may serve them.
+        let stream = self.names.tasks();
+        for durable in self.lane_durables(&stream).await? {
             let name = format!("{stream}/{durable}");
             let mut config = self.consumer_config(&name, &stream, &durable).await?;
             let recorded = config
@@ -127,6 +181,30 @@ impl Broker {
                 .await?;
         }
         Ok(())
+    }
+
+    /// The durables of all lanes that there are.
+    async fn lane_durables(&self, stream: &str) -> Result<Vec<String>, TopologyError> {
+        let failed = |text: String| TopologyError::Consumer {
+            name: format!("{stream}/{SEND}*"),
+            text,
+        };
+        let mut found = Vec::new();
+        loop {
+            let subject = format!("CONSUMER.NAMES.{stream}");
+            let asked = json!({ "offset": found.len() });
+            let told = self.api(&subject, &asked).await.map_err(failed)?;
+            let names = told.get("consumers").and_then(Value::as_array);
+            let names = names.into_iter().flatten().filter_map(Value::as_str);
+            let n_before = found.len();
+            found.extend(names.map(str::to_owned));
+            let n_all = told.get("total").and_then(Value::as_u64).unwrap_or(0);
+            let is_all = u64::try_from(found.len()).is_ok_and(|it| it >= n_all);
+            if is_all || found.len() == n_before {
+                found.retain(|it| it.starts_with(SEND));
+                return Ok(found);
+            }
+        }
     }
 
     /// Makes the events' durable anew: it begins with the first event that is stored.
@@ -208,7 +286,7 @@ impl Broker {
     }
 
     /// Asks the broker's own interface; the error is its words.
-    pub(super) async fn api(&self, subject: &str, payload: &Value) -> Result<Value, String> {
+    pub(crate) async fn api(&self, subject: &str, payload: &Value) -> Result<Value, String> {
         let answer = self.reads.request(subject.to_owned(), payload).await;
         match answer.map_err(|error| error.to_string())? {
             Response::Ok(answer) => Ok(answer),
@@ -238,10 +316,15 @@ fn patch(config: &mut Value, values: &BTreeMap<&'static str, Value>) {
         return;
     };
     for (key, value) in values {
-        if value.is_null() {
-            config.remove(*key);
-        } else {
-            config.insert((*key).to_owned(), value.clone());
+        match (value, config.get_mut(*key)) {
+            (Value::Null, _) => {
+                config.remove(*key);
+            }
+            // Metadata: what else an operator put there stays.
+            (Value::Object(values), Some(Value::Object(found))) => found.extend(values.clone()),
+            _ => {
+                config.insert((*key).to_owned(), value.clone());
+            }
         }
     }
 }

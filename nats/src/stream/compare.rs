@@ -5,7 +5,7 @@ mod consumer;
 mod stream;
 
 pub(super) use self::stream::LeastAge;
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::Config;
 use serde_json::Value;
 
@@ -29,6 +29,16 @@ pub struct Difference {
     pub weight: Weight,
     /// What can be done.
     pub remedy: Remedy,
+}
+
+/// What was found where nobody answered, for example during an election.
+const UNANSWERED: &str = "not known: no answer";
+
+impl Difference {
+    /// Whether it is only that nobody answered: ask again.
+    pub fn is_unanswered(&self) -> bool {
+        self.found == UNANSWERED
+    }
 }
 
 /// What a difference means.
@@ -104,6 +114,10 @@ impl Broker {
                 Ok(stream) => {
                     let config = &stream.cached_info().config;
                     differences.extend(bucket::compare(&name, topology.replicas, config));
+                    if wanted.bucket == self.names.devices_bucket() {
+                        let marker_ttl = topology.marker_ttl;
+                        differences.extend(bucket::compare_memory(&name, marker_ttl, config));
+                    }
                 }
                 Err(error) => differences.push(missing(&name, &error.kind())),
             }
@@ -126,15 +140,28 @@ impl Broker {
             return Vec::new();
         }
         let found = match self.reads.get_stream_no_info(stream).await {
-            Ok(handle) => handle.consumer_info(&durable).await.ok(),
-            Err(_) => None,
+            Ok(handle) => match handle.consumer_info(&durable).await {
+                Ok(found) => Ok(found),
+                Err(error) => Err(match error.kind() {
+                    ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound => {
+                        "missing"
+                    }
+                    ConsumerInfoErrorKind::InvalidName
+                    | ConsumerInfoErrorKind::Offline
+                    | ConsumerInfoErrorKind::Request
+                    | ConsumerInfoErrorKind::JetStream(_)
+                    | ConsumerInfoErrorKind::TimedOut
+                    | ConsumerInfoErrorKind::NoResponders => UNANSWERED,
+                }),
+            },
+            Err(_) => Err(UNANSWERED),
         };
         match found {
-            Some(found) => consumer::compare(&name, wanted, &found.config),
-            None => vec![Difference {
+            Ok(found) => consumer::compare(&name, wanted, &found.config),
+            Err(found) => vec![Difference {
                 name,
                 property: "existence",
-                found: "missing".to_owned(),
+                found: found.to_owned(),
                 needed: "a durable pull consumer".to_owned(),
                 why: "nobody could take its messages",
                 weight: Weight::Breaks,
@@ -145,10 +172,16 @@ impl Broker {
 }
 
 fn missing(name: &str, kind: &GetStreamErrorKind) -> Difference {
+    let found = match kind {
+        GetStreamErrorKind::JetStream(error) if error.code() == 404 => kind.to_string(),
+        // No answer, or 503: its servers are electing.
+        GetStreamErrorKind::JetStream(_) | GetStreamErrorKind::Request => UNANSWERED.to_owned(),
+        GetStreamErrorKind::EmptyName | GetStreamErrorKind::InvalidStreamName => kind.to_string(),
+    };
     Difference {
         name: name.to_owned(),
         property: "existence",
-        found: kind.to_string(),
+        found,
         needed: "a stream".to_owned(),
         why: "nothing can be stored without it",
         weight: Weight::Breaks,

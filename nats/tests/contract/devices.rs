@@ -12,6 +12,7 @@ on_one_and_three!(
     a_write_is_read_back_at_the_revision_it_returned,
     a_guard_that_does_not_hold_is_a_conflict,
     of_racing_updates_of_one_revision_exactly_one_wins,
+    of_equal_updates_of_one_revision_exactly_one_wins,
     without_a_connection_a_write_is_refused_at_once,
 );
 
@@ -115,6 +116,25 @@ async fn of_racing_updates_of_one_revision_exactly_one_wins(server: TestServer) 
         );
         assert_eq!(stored.revision, written[0].1);
         revision = stored.revision;
+    }
+}
+
+async fn of_equal_updates_of_one_revision_exactly_one_wins(server: TestServer) {
+    let (one, other) = (server.broker("n1").await, server.broker("n2").await);
+    let phone = id("phone-1");
+    let mut expect = Expect::Absent;
+    for round in 0..20 {
+        let document = device(&format!("t-{round}"));
+        let (left, right) = tokio::join!(
+            one.put_device(&phone, &document, expect),
+            other.put_device(&phone, &document, expect),
+        );
+        let revision = match (left, right) {
+            (Ok(revision), Err(WriteDeviceError::Conflict))
+            | (Err(WriteDeviceError::Conflict), Ok(revision)) => revision,
+            answers => panic!("one is first: {answers:?}"),
+        };
+        expect = Expect::Revision(revision);
     }
 }
 

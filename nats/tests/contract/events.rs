@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fanfare_nats::post::Posted;
 use fanfare_nats::publish::Published;
 use fanfare_nats::testing::TestServer;
 use fanfare_nats::{Broker, Level};
@@ -13,8 +14,26 @@ on_one_and_three!(
     an_event_is_stored_once_and_read_back_as_it_was_written,
     identity_is_the_subject_and_needs_no_memory_of_message_ids,
     of_racing_publishers_exactly_one_stores_each_event,
+    who_asks_again_finds_its_own_post_and_the_others_find_theirs_late,
     nothing_is_lost_or_doubled_when_the_broker_is_killed_under_load,
 );
+
+async fn who_asks_again_finds_its_own_post_and_the_others_find_theirs_late(server: TestServer) {
+    let (one, other) = (server.broker("n1").await, server.broker("n2").await);
+    let event = event("us1");
+    let mut different = event.clone();
+    "Another".clone_into(&mut different.content.title);
+    for _ in 0..2 {
+        let posted = one.post_as(&event, "a").await.unwrap();
+        assert!(matches!(posted, Posted::New), "{posted:?}");
+        for late in [&event, &different] {
+            match other.post(late).await.unwrap() {
+                Posted::Before(before) => assert_eq!(*before, event),
+                Posted::New => panic!("it was stored before"),
+            }
+        }
+    }
+}
 
 async fn an_event_is_stored_once_and_read_back_as_it_was_written(server: TestServer) {
     let broker = server.broker("n1").await;

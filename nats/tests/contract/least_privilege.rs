@@ -16,7 +16,7 @@ use fanfare_nats::stream::Topology;
 use fanfare_nats::subject::Names;
 use fanfare_nats::testing::binary;
 use fanfare_nats::{Broker, ConnectOptions, Metrics, Readiness};
-use fanfare_nats_server::{Options, Server};
+use fanfare_nats_server::{Cluster, Options, Server};
 
 use self::line::{Heard, Line};
 use self::table::{Kind, table};
@@ -53,6 +53,16 @@ async fn start(extra: String) -> Server {
     Server::start(&binary().await, options).await.unwrap()
 }
 
+/// Three servers that know the six users. Everybody sits on the first, whose log has what they say.
+async fn three() -> Cluster {
+    let users = users(&scope(), quoted);
+    let options = Options {
+        extra: format!("trace: true\nauthorization {{ users: {users} }}\n"),
+        ..Options::ephemeral()
+    };
+    Cluster::start(&binary().await, 3, &options).await.unwrap()
+}
+
 /// A connection as the user of a role, and the counter of what it was denied.
 async fn connect(server: &Server, role: Role) -> (Broker, Metrics) {
     connect_with(options(server, role)).await
@@ -66,6 +76,7 @@ fn options(server: &Server, role: Role) -> ConnectOptions {
         user: Some((role.name().to_owned(), password(role))),
         inbox_prefix: role.inbox_prefix(),
         replicas: 1,
+        pinned: true,
         ..ConnectOptions::default()
     }
 }
@@ -77,35 +88,60 @@ async fn connect_with(options: ConnectOptions) -> (Broker, Metrics) {
 }
 
 fn topology() -> Topology {
-    Topology::new(1, vec![lane("ios")])
+    topology_on(1)
+}
+
+fn topology_on(replicas: usize) -> Topology {
+    Topology::new(replicas, vec![lane("ios")])
+}
+
+async fn furnish(server: &Server, replicas: usize) {
+    let (owner, _) = connect(server, Role::Owner).await;
+    owner.ensure(&topology_on(replicas)).await.unwrap();
 }
 
 async fn furnished() -> Server {
     let server = server().await;
-    let (owner, _) = connect(&server, Role::Owner).await;
-    owner.ensure(&topology()).await.unwrap();
+    furnish(&server, 1).await;
     server
 }
 
 #[tokio::test]
 async fn everything_that_a_role_does_works_under_its_user() {
-    let server = server().await;
+    Box::pin(everything_works(&server().await, 1)).await;
+}
+
+#[tokio::test]
+async fn everything_that_a_role_does_works_under_its_user_on_three_servers() {
+    let cluster = three().await;
+    Box::pin(everything_works(&cluster.servers()[0], 3)).await;
+}
+
+async fn everything_works(server: &Server, replicas: usize) {
     let mut connected = Vec::new();
     for role in Role::ALL {
-        connected.push((role, connect(&server, role).await));
+        connected.push((role, connect(server, role).await));
     }
     let of = |role: Role| {
         let found = connected.iter().find(|(it, _)| *it == role);
         found.map(|(_, (broker, _))| broker).unwrap()
     };
-    work::all(&of).await;
+    work::all(&of, &topology_on(replicas)).await;
+    let running = [Role::Fetcher, Role::Notifier, Role::Api];
+    let seen = running.map(|role| work::seen(of(role), role));
+    let mut operator = Line::connect(&server.url(), Role::Ops, &password(Role::Ops)).await;
+    for role in running {
+        let subject = format!("fanfare.ctl.{}.n1.status", role.name());
+        operator.ask_until_answered(&subject).await;
+    }
+    drop(seen);
     for (role, (broker, metrics)) in &connected {
-        let seen = broker.verify(&topology().seen_by(*role)).await;
+        let seen = broker.verify(&topology_on(replicas).seen_by(*role)).await;
         assert!(seen.is_empty(), "{role:?}: {seen:?}");
         // Answers come in order: what was denied before this was heard before it.
         assert_eq!(metrics.violations.get(), 0, "{role:?}");
     }
-    let said = overheard::said(&server);
+    let said = overheard::said(server);
     for role in Role::ALL {
         let idle = overheard::idle(role, &Permissions::of(role, &scope()), &said);
         assert!(
@@ -118,6 +154,18 @@ async fn everything_that_a_role_does_works_under_its_user() {
 #[tokio::test]
 async fn what_a_role_must_not_do_is_refused_and_is_answered_to_those_who_may() {
     let server = furnished().await;
+    every_row_holds(&server).await;
+}
+
+#[tokio::test]
+async fn what_a_role_must_not_do_is_refused_on_three_servers_too() {
+    let cluster = three().await;
+    let server = &cluster.servers()[0];
+    furnish(server, 3).await;
+    every_row_holds(server).await;
+}
+
+async fn every_row_holds(server: &Server) {
     let mut lines = Vec::new();
     for role in Role::ALL {
         lines.push((

@@ -27,6 +27,7 @@ fn member(broker: &Broker, role: &str) -> Member {
         version: "1.0".to_owned(),
         weight: 1,
         started: Timestamp::UNIX_EPOCH,
+        waits_for: None,
     }
 }
 
@@ -118,7 +119,7 @@ async fn a_pause_is_the_brokers_own_and_ends_with_it(server: TestServer) {
     let _bound: PullConsumer = stream.get_consumer("send-ios-bulk").await.unwrap();
     let far = time::OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap();
     stream.pause_consumer("send-ios-bulk", far).await.unwrap();
-    assert!(report().await.paused_until.is_some());
+    eventually(async || report().await.paused_until.ok_or("not paused")).await;
     broker.resume_lane(&lane).await.unwrap();
     assert_eq!(report().await.paused_until, None);
 }

@@ -93,21 +93,18 @@ pub(crate) async fn strike(server: &mut TestServer, stream: &str) {
         return;
     }
     let leader = leader(server, stream).await;
-    server.cluster().unwrap().servers_mut()[leader]
-        .kill9()
-        .await
-        .unwrap();
+    let servers = server.cluster().unwrap().servers_mut();
+    let leading = servers.iter().find(|it| it.name() == leader);
+    leading.unwrap().kill9().await.unwrap();
 }
 
-async fn leader(server: &TestServer, stream: &str) -> usize {
+async fn leader(server: &TestServer, stream: &str) -> String {
     let raw = raw(server).await;
     eventually(async || {
         let info = raw.get_stream(stream).await.map_err(|it| it.to_string())?;
         let cluster = info.cached_info().cluster.clone();
-        let leader = cluster.and_then(|it| it.leader).ok_or("no leader")?;
-        // The servers of a cluster are called `<name>-<number>`.
-        let number = leader.rsplit('-').next().and_then(|it| it.parse().ok());
-        number.ok_or(leader)
+        let leader = cluster.and_then(|it| it.leader);
+        leader.ok_or("no leader".to_owned())
     })
     .await
 }

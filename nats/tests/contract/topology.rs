@@ -7,11 +7,14 @@ use async_nats::jetstream::consumer::{
 };
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use fanfare_nats::Broker;
-use fanfare_nats::stream::{Difference, LANE_EPOCH, Step, Topology, TopologyError, Weight, steps};
+use fanfare_nats::stream::{
+    Definition, Difference, Kind, LANE_EPOCH, Step, Topology, TopologyError, Weight, steps,
+};
 use fanfare_nats::testing::TestServer;
 use futures::future::try_join_all;
+use serde_json::json;
 
-use super::support::{connect, event, lane, plan, raw};
+use super::support::{connect, event, eventually, lane, plan, raw};
 
 on_one_and_three!(
     ensuring_twice_and_from_several_processes_at_once_makes_one_topology,
@@ -23,7 +26,10 @@ on_one_and_three!(
     what_can_be_changed_while_everything_runs_is_set_right_and_keeps_the_rest,
     what_cannot_be_changed_is_left_to_people_and_still_told,
     after_a_restore_claims_of_a_new_epoch_win_and_every_event_comes_again,
+    who_takes_from_a_durable_that_is_made_anew_learns_of_its_epoch,
     a_missing_stream_and_a_missing_durable_are_named,
+    what_is_exported_is_what_is_made,
+    a_configured_wait_that_the_durable_does_not_have_is_told_and_can_be_applied,
 );
 
 fn topology(server: &TestServer) -> Topology {
@@ -211,8 +217,9 @@ async fn check_durable(
     let mut config = pull::Config {
         durable_name: Some("send-ios-urgent".into()),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: Duration::from_secs(20),
+        ack_wait: topology.ack_wait,
         filter_subject: "fanfare.task.ios-urgent.>".into(),
+        metadata: [(LANE_EPOCH.to_owned(), "1".to_owned())].into(),
         ..pull::Config::default()
     };
     change(&mut config);
@@ -255,6 +262,7 @@ async fn a_durable_that_would_break_the_promise_is_named(server: TestServer) {
     )
     .await;
     check(&|it| it.ack_wait = Duration::from_secs(5), &["ack_wait"]).await;
+    check(&|it| it.metadata.clear(), &["metadata fanfare.lane_epoch"]).await;
     let backoff = |it: &mut pull::Config| {
         it.max_deliver = 9;
         it.backoff = vec![Duration::from_secs(1), Duration::from_secs(5)];
@@ -275,6 +283,34 @@ async fn what_is_merely_doubtful_is_told_and_refuses_nothing(server: TestServer)
     let found = broker.verify(&topology).await;
     check(&found, "FANFARE_TASKS/send-ios-urgent", &["ack_wait"]);
     assert_eq!(found[0].weight, Weight::Doubtful);
+}
+
+async fn a_configured_wait_that_the_durable_does_not_have_is_told_and_can_be_applied(
+    server: TestServer,
+) {
+    let broker = connect(&server, "fanfare").await;
+    let shorter = Topology {
+        ack_wait: Duration::from_secs(12),
+        ..topology(&server)
+    };
+    broker.ensure(&shorter).await.unwrap();
+    let found = broker.verify(&topology(&server)).await;
+    let names: Vec<_> = found
+        .iter()
+        .map(|it| (it.name.as_str(), it.property))
+        .collect();
+    let tasks = ("FANFARE_TASKS/send-ios-urgent", "ack_wait");
+    assert_eq!(names, [("FANFARE_EVENTS/notifier", "ack_wait"), tasks]);
+    assert!(found.iter().all(|it| it.weight == Weight::Doubtful));
+    broker
+        .apply(&topology(&server), &steps(found))
+        .await
+        .unwrap();
+    eventually(async || match broker.verify(&topology(&server)).await {
+        left if left.is_empty() => Ok(()),
+        left => Err(left),
+    })
+    .await;
 }
 
 async fn consumer_config(raw: &async_nats::jetstream::Context) -> pull::Config {
@@ -354,6 +390,7 @@ async fn what_can_be_changed_while_everything_runs_is_set_right_and_keeps_the_re
     let mut config = consumer_config(&raw).await;
     (config.max_deliver, config.max_ack_pending) = (9, 10);
     config.backoff = vec![Duration::from_secs(1)];
+    config.metadata = [("team".to_owned(), "quakes".to_owned())].into();
     let stream = raw.get_stream("FANFARE_TASKS").await.unwrap();
     stream.update_consumer(config).await.unwrap();
     raw.delete_stream("FANFARE_DEAD").await.unwrap();
@@ -370,6 +407,11 @@ async fn what_can_be_changed_while_everything_runs_is_set_right_and_keeps_the_re
     let info = events.cached_info();
     assert_eq!(info.config.description.as_deref(), Some("an operator's"));
     assert_eq!(info.state.messages, 1);
+    let metadata = consumer_config(&raw).await.metadata;
+    assert_eq!(
+        (&*metadata[LANE_EPOCH], &*metadata["team"]),
+        ("1", "quakes")
+    );
 }
 
 async fn what_cannot_be_changed_is_left_to_people_and_still_told(server: TestServer) {
@@ -396,8 +438,19 @@ async fn after_a_restore_claims_of_a_new_epoch_win_and_every_event_comes_again(s
     broker.commit(&plan("seen", &[("ios", 3)])).await.unwrap();
     assert_eq!(broker.task_claims(&lane("ios")).await.unwrap().epoch(), 1);
 
+    // A lane that only another configuration has.
+    let other = Topology::new(server.replicas(), vec![lane("other")]);
+    broker.ensure(&other).await.unwrap();
     broker.begin_epoch(&topology, 77).await.unwrap();
     broker.begin_epoch(&topology, 50).await.unwrap();
+    eventually(async || {
+        let claims = broker.task_claims(&lane("other")).await;
+        match claims.map_err(|it| it.to_string())?.epoch() {
+            78 => Ok(()),
+            epoch => Err(epoch.to_string()),
+        }
+    })
+    .await;
     assert_eq!(broker.verify(&topology).await, []);
     let again = broker.event_claims().await.unwrap().next().await.unwrap();
     again.unwrap().ack().await.unwrap();
@@ -406,6 +459,41 @@ async fn after_a_restore_claims_of_a_new_epoch_win_and_every_event_comes_again(s
     claims.next().await.unwrap().unwrap().ack().await.unwrap();
     let raw = raw(&server).await;
     assert_eq!(consumer_config(&raw).await.metadata[LANE_EPOCH], "78");
+}
+
+async fn who_takes_from_a_durable_that_is_made_anew_learns_of_its_epoch(server: TestServer) {
+    let broker = connect(&server, "fanfare").await;
+    let topology = topology(&server);
+    broker.ensure(&topology).await.unwrap();
+    let claims = broker.task_claims(&lane("ios")).await.unwrap();
+    let working = claims.clone();
+    let raw = raw(&server).await;
+    let stream = raw.get_stream("FANFARE_TASKS").await.unwrap();
+    stream.delete_consumer("send-ios-urgent").await.unwrap();
+    let later = Topology {
+        epoch: 9,
+        ack_wait: topology.ack_wait * 2,
+        ..topology.clone()
+    };
+    broker.ensure(&later).await.unwrap();
+    broker.commit(&plan("us1", &[("ios", 3)])).await.unwrap();
+    assert_eq!(working.epoch(), 1);
+    eventually(async || {
+        claims.pause_left().await.map_err(|it| it.to_string())?;
+        match (working.epoch(), working.ack_wait()) {
+            (9, ack_wait) if ack_wait == later.ack_wait => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let taken = eventually(async || working.next().await.unwrap().ok_or("nothing")).await;
+    taken.ack().await.unwrap();
+    // An epoch never falls, also if somebody makes the durable without one.
+    let mut config = consumer_config(&raw).await;
+    config.metadata.clear();
+    stream.update_consumer(config).await.unwrap();
+    claims.pause_left().await.unwrap();
+    assert_eq!(working.epoch(), 9);
 }
 
 async fn a_missing_stream_and_a_missing_durable_are_named(server: TestServer) {
@@ -428,4 +516,58 @@ async fn a_missing_stream_and_a_missing_durable_are_named(server: TestServer) {
         .collect();
     assert_eq!(missing, ["FANFARE_TASKS", "FANFARE_TASKS/send-ios-urgent"]);
     broker.ensure(&topology).await.unwrap();
+}
+
+/// Whoever makes streams, buckets and durables from the exported definitions gets what `ensure`
+/// makes.
+async fn what_is_exported_is_what_is_made(server: TestServer) {
+    let broker = connect(&server, "fanfare").await;
+    let topology = topology(&server);
+    let raw = raw(&server).await;
+    for definition in topology.definitions(broker.names()) {
+        let Definition { kind, name, config } = definition;
+        let (subject, payload) = match kind {
+            Kind::Stream | Kind::Bucket(_) => (format!("STREAM.CREATE.{name}"), config),
+            Kind::Consumer(stream) => {
+                let subject = format!("CONSUMER.DURABLE.CREATE.{stream}.{name}");
+                (subject, json!({ "stream_name": stream, "config": config }))
+            }
+        };
+        let made: serde_json::Value = raw.request(subject, &payload).await.unwrap();
+        assert_eq!(made.get("error"), None, "{name}: {made}");
+    }
+    eventually(async || match broker.verify(&topology).await {
+        left if left.is_empty() => Ok(()),
+        left => Err(left),
+    })
+    .await;
+    let exported = configurations(&raw).await;
+    for name in exported.keys() {
+        raw.delete_stream(name).await.unwrap();
+    }
+    broker.ensure(&topology).await.unwrap();
+    assert_eq!(configurations(&raw).await, exported);
+}
+
+/// The configuration of every stream and of its consumers, as the broker tells it.
+async fn configurations(
+    raw: &async_nats::jetstream::Context,
+) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let ask = async |subject: String| -> serde_json::Value {
+        let told: serde_json::Value = raw.request(subject, &json!({})).await.unwrap();
+        assert_eq!(told.get("error"), None, "{told}");
+        told
+    };
+    let mut found = std::collections::BTreeMap::new();
+    let streams = ask("STREAM.LIST".to_owned()).await;
+    for stream in streams["streams"].as_array().unwrap() {
+        let name = stream["config"]["name"].as_str().unwrap().to_owned();
+        let consumers = ask(format!("CONSUMER.LIST.{name}")).await;
+        let consumers = consumers["consumers"].as_array().unwrap().iter();
+        let mut all: Vec<_> = consumers.map(|it| it["config"].clone()).collect();
+        all.sort_by_key(|it| it["durable_name"].to_string());
+        all.push(stream["config"].clone());
+        found.insert(name, all.into());
+    }
+    found
 }

@@ -4,6 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
 
 use crate::outcome::{Outcome, Scope};
 
@@ -47,6 +48,11 @@ impl AttemptMetrics {
         );
     }
 
+    /// What was counted of an app.
+    pub(crate) fn figures(&self, app: &str) -> Value {
+        self.of_app(app).figures()
+    }
+
     /// The counters of one app, all at zero.
     pub(super) fn of_app(&self, app: &str) -> AttemptCounters {
         let of = |outcome| {
@@ -68,6 +74,21 @@ impl AttemptMetrics {
             ambiguous: self.ambiguous.get_or_create_owned(&app),
             repeated: self.retried.get_or_create_owned(&app),
         }
+    }
+}
+
+impl AttemptCounters {
+    /// What was counted, for operators who ask the process itself.
+    pub fn figures(&self) -> Value {
+        json!({
+            "accepted": self.accepted.get(),
+            "unregistered": self.unregistered.get(),
+            "refused": self.refused.get(),
+            "unavailable": self.unavailable.get(),
+            "credentials": self.credentials.get(),
+            "ambiguous": self.ambiguous.get(),
+            "repeated": self.repeated.get(),
+        })
     }
 }
 

@@ -48,6 +48,7 @@ impl Driver {
                 Came::Marked(Mark::Unclear, Some(reason))
             }
             Turn::Credentials(reason) => {
+                self.note(&reason);
                 tracing::error!(
                     app = %self.task.lane.app,
                     reason = &*reason,
@@ -71,6 +72,7 @@ impl Driver {
         match after {
             AfterFailure::Again => Came::NoTurn,
             AfterFailure::Paused(pause) => {
+                self.note(reason);
                 if !self.machine.is_ending() {
                     tracing::warn!(
                         lane = %self.task.lane,
@@ -83,6 +85,11 @@ impl Driver {
                 Came::HandBack(Duration::ZERO)
             }
         }
+    }
+
+    fn note(&self, reason: &Reason) {
+        let text = format!("{}: {}", self.task.lane, &**reason);
+        self.shared.metrics.last_error.say(&text);
     }
 
     fn observe_age(&self, at: jiff::Timestamp) {

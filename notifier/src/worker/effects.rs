@@ -1,7 +1,6 @@
 //! The effects of a task's machine that take their time: each a future that ends in what the
 //! machine is told.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use fanfare_nats::dead::DeadLetter;
@@ -18,6 +17,7 @@ use crate::machine::{Appended, Facts, Input, Unreadable};
 use crate::planner;
 use crate::shared::Shared;
 use crate::task_places::Alone;
+use crate::trouble::tell;
 
 /// What an effect ended in.
 pub(super) enum Told {
@@ -45,7 +45,7 @@ pub(super) fn load(shared: Arc<Shared>, task: &Task) -> Effecting {
     let (seq, event) = (task.event_seq, task.event.clone());
     async move {
         let loaded = shared.events.get(seq).await.map_err(|error| {
-            tracing::warn!(event.id = %event, error = &error as &dyn Error, "event cannot be read, trying again");
+            tell(&shared, "event cannot be read", &event, &error);
             Unreadable
         });
         // After a restore in another order than ours a sequence may be another event's.
@@ -57,7 +57,7 @@ pub(super) fn load(shared: Arc<Shared>, task: &Task) -> Effecting {
 pub(super) fn read_receipts(shared: Arc<Shared>, task: Task) -> Effecting {
     async move {
         let read = shared.broker.receipts(&task).await.map_err(|error| {
-            tracing::warn!(event.id = %task.event, error = &error as &dyn Error, "receipts cannot be read, trying again");
+            tell(&shared, "receipts cannot be read", &task.event, &error);
             Unreadable
         });
         Told::Receipts(read.map(|(chain, last)| (Arc::new(chain), last.map(Box::new))))
@@ -95,10 +95,8 @@ pub(super) fn append(
                 Appended::Fenced
             }
             Err(error @ (AppendError::Unknown | AppendError::Refused(_))) => {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    "receipt not stored, task given up here"
-                );
+                let what = "receipt not stored: task given up here";
+                tell(&shared, what, &receipt.claim.nonce, &error);
                 Appended::Unknown
             }
         };
@@ -145,7 +143,7 @@ pub(super) fn wake_up(shared: Arc<Shared>, task: Task, pass: u32, due: Timestamp
     async move {
         let stored = shared.broker.wake_up(&task, pass, due, clock::now()).await;
         if let Err(error) = &stored {
-            tracing::warn!(event.id = %task.event, error = error as &dyn Error, "wake-up not stored, trying again");
+            tell(&shared, "wake-up not stored", &task.event, error);
         }
         fail::point("task.wakeup-stored");
         Told::Plain(Input::WokenUp(stored.is_ok()))

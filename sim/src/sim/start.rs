@@ -1,6 +1,6 @@
 //! Bringing a sim up, one part after the other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,14 +29,15 @@ const SERVICE_ACCOUNT: &str = "fcm-service-account.json";
 
 /// Everything of `config`; an error ends what was started before it.
 pub(super) fn start(config: SimConfig) -> Result<Arc<Inside>, StartError> {
-    let certificates = Certificates::open(&config.folder)?;
+    let certificates = Certificates::open(&config.folder, config.address)?;
     let upstream = Upstream::open(&config.upstream, clock::now().as_millisecond())?;
     let world = world(&config)?;
     let undo = world.stop.clone().drop_guard();
-    let socket = crate::http::bind(config.http_port)?;
+    let socket = crate::http::bind((config.address, config.http_port).into())?;
     let mut start = Start {
         world: &world,
         certificates: &certificates,
+        address: config.address,
         listeners: Vec::new(),
     };
     let [apns, apns_cleartext] = match &config.apns {
@@ -112,6 +113,7 @@ type Addresses = [Option<SocketAddr>; 2];
 struct Start<'a> {
     world: &'a Arc<World>,
     certificates: &'a Certificates,
+    address: IpAddr,
     listeners: Vec<Arc<Listener>>,
 }
 
@@ -128,8 +130,9 @@ impl Start<'_> {
         }));
         let delay = Arc::new(Delay::default());
         delay.set(config.latency);
+        let address = self.address;
         let opening = |port, tls| Opening {
-            port,
+            at: (address, port).into(),
             tls,
             double: double.clone(),
             latency: Arc::clone(&delay),
@@ -163,8 +166,9 @@ impl Start<'_> {
         });
         let delay = Arc::new(Delay::default());
         delay.set(config.latency);
+        let address = self.address;
         let opening = |port, tls| Opening {
-            port,
+            at: (address, port).into(),
             tls,
             double: Double::Fcm(Arc::clone(&fcm)),
             latency: Arc::clone(&delay),

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -16,6 +18,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::faults::FeedFault;
 use super::quakes::QuakeFeed;
+use super::ticker::TickerFeed;
+use super::visits::OpenVisit;
 use super::{Recording, Upstream};
 use crate::config::{AtEnd, SocketConfig};
 use crate::http::{Body, full};
@@ -29,6 +33,47 @@ pub(crate) enum Frames {
     /// From this emission on: what was shown before the handshake is for REST to fetch.
     Quakes(Arc<QuakeFeed>, usize),
     Recorded(SocketConfig, Arc<Recording>),
+    /// From this tick on.
+    Ticks(Arc<TickerFeed>, usize),
+}
+
+impl Frames {
+    /// How often the client is pinged.
+    fn ping_every(&self) -> Option<Duration> {
+        match self {
+            Self::Quakes(..) | Self::Recorded(..) => None,
+            Self::Ticks(feed, _) => feed.ping_every(),
+        }
+    }
+}
+
+/// A socket that was asked for.
+pub(crate) struct Opening {
+    pub(crate) path: String,
+    /// What the client calls itself.
+    pub(crate) agent: String,
+    pub(crate) frames: Frames,
+    pub(crate) fault: Option<FeedFault>,
+    pub(crate) upgrade: OnUpgrade,
+}
+
+impl Opening {
+    pub(crate) fn new(
+        head: &Parts,
+        frames: Frames,
+        fault: Option<FeedFault>,
+        upgrade: OnUpgrade,
+    ) -> Self {
+        let agent = head.headers.get(header::USER_AGENT);
+        let agent = agent.and_then(|it| it.to_str().ok()).unwrap_or_default();
+        Self {
+            path: head.uri.path().to_owned(),
+            agent: agent.to_owned(),
+            frames,
+            fault,
+            upgrade,
+        }
+    }
 }
 
 /// The answer to a handshake; `None` if the request is none.
@@ -50,13 +95,14 @@ pub(crate) fn handshake(head: &Parts) -> Option<Response<Body>> {
 
 /// Sends frames until the client leaves, a fault ends it, or the sim stops (then this future is
 /// dropped).
-pub(crate) async fn serve(
-    upstream: Arc<Upstream>,
-    path: String,
-    frames: Frames,
-    fault: Option<FeedFault>,
-    upgrade: OnUpgrade,
-) {
+pub(crate) async fn serve(upstream: Arc<Upstream>, opening: Opening) {
+    let Opening {
+        path,
+        agent,
+        frames,
+        fault,
+        upgrade,
+    } = opening;
     let upgraded = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => {
@@ -66,6 +112,7 @@ pub(crate) async fn serve(
     };
     let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
     let session = Session {
+        visit: upstream.visits.open(&path, &agent),
         upstream,
         path,
         fault,
@@ -78,6 +125,7 @@ pub(crate) async fn serve(
 }
 
 struct Session<S> {
+    visit: OpenVisit,
     upstream: Arc<Upstream>,
     path: String,
     fault: Option<FeedFault>,
@@ -96,6 +144,8 @@ struct Position {
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Session<S> {
     async fn run(mut self, frames: Frames) -> Result<(), tungstenite::Error> {
         let mut closes = self.upstream.closes();
+        let ping_every = frames.ping_every();
+        let mut ping_at = Instant::now();
         let mut position = Position::new(frames);
         loop {
             match self.fault {
@@ -111,14 +161,22 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Session<S> {
                 if after_frames <= self.n_sent);
             tokio::select! {
                 _ = closes.changed() => return self.close().await,
+                () = sleep_until(ping_at), if ping_every.is_some() => {
+                    ping_at = Instant::now() + ping_every.unwrap_or_default();
+                    self.socket.send(Message::Ping(Bytes::new())).await?;
+                }
                 received = self.socket.next() => match received.transpose()? {
                     None => return Ok(()),
                     Some(Message::Text(text)) => {
+                        self.visit.heard();
                         self.keep(text.as_str());
                         position.start.get_or_insert_with(Instant::now);
                     }
                     // The library answers pings and closes as we read and write.
-                    Some(_) => self.socket.flush().await?,
+                    Some(_) => {
+                        self.visit.heard();
+                        self.socket.flush().await?;
+                    }
                 },
                 frame = position.next(), if !is_mute => match frame {
                     Some(frame) => {
@@ -168,7 +226,7 @@ fn is_end(error: &tungstenite::Error) -> bool {
 impl Position {
     fn new(frames: Frames) -> Self {
         let (at, waits) = match &frames {
-            Frames::Quakes(_, from) => (*from, false),
+            Frames::Quakes(_, from) | Frames::Ticks(_, from) => (*from, false),
             Frames::Recorded(config, _) => (0, config.waits_for_frame),
         };
         Self {
@@ -182,6 +240,7 @@ impl Position {
     async fn next(&mut self) -> Option<Message> {
         let frame = match &self.frames {
             Frames::Quakes(feed, _) => Message::text(feed.frame(self.at).await),
+            Frames::Ticks(feed, _) => Message::text(feed.frame(self.at).await),
             Frames::Recorded(config, recording) => {
                 let Some(start) = self.start else {
                     return std::future::pending().await;

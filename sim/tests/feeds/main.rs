@@ -10,6 +10,7 @@ mod client;
 mod quakes;
 mod rest;
 mod sockets;
+mod ticker;
 
 use fanfare_sim::{Sim, SimConfig, UpstreamConfig};
 use tempfile::TempDir;

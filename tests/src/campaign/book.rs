@@ -10,6 +10,8 @@ pub enum Group {
     Crowd,
     /// Gets the events that expire soon or are never to be sent twice.
     Few,
+    /// Gets the small urgent events by which waits are measured.
+    Pulse,
     /// Gets every quake.
     Watcher,
     /// Gets the quakes that cross a level.

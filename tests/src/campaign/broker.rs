@@ -1,7 +1,7 @@
 //! What the broker holds at the end, read with its own client: receipts that only grow, events that
 //! stand once, dead letters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -9,8 +9,12 @@ use async_nats::jetstream::{self, stream};
 use futures::StreamExt;
 use serde_json::Value;
 
+use crate::pipeline::connect;
+
 /// Messages asked for at once.
 const BATCH: usize = 500;
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long the last of them may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -23,23 +27,33 @@ pub struct Held {
     pub n_receipts: u64,
     /// Claims beyond the first of each task's pass: take-overs.
     pub n_takeovers: u64,
+    /// Each take-over, told: when, of what, from which delivery to which, after how long a silence.
+    pub takeovers: Vec<String>,
     /// Devices that wait for a later pass.
     pub n_pending: u64,
     /// Tasks by the most claims in a row that brought no mark, from two on.
     pub idle_claims: BTreeMap<u64, u64>,
     /// Dead letters by reason.
     pub dead: BTreeMap<String, u64>,
+    /// When the event of each title was stored first, in Unix microseconds.
+    pub stored: HashMap<String, i64>,
+    /// Its event id.
+    pub ids: HashMap<String, String>,
     /// What must never be.
     pub violations: Vec<String>,
 }
 
 struct Message {
     subject: String,
+    /// Its event id, if it is an event.
+    id: String,
+    /// When it was stored, in Unix microseconds.
+    at_us: i64,
     payload: Vec<u8>,
 }
 
 async fn read(url: &str, name: &str) -> Vec<Message> {
-    let context = jetstream::new(async_nats::connect(url).await.unwrap());
+    let context = jetstream::new(connect(url).await);
     let mut stream: stream::Stream = context.get_stream(name).await.unwrap();
     let n = stream.info().await.unwrap().state.messages;
     let config = pull::Config {
@@ -49,6 +63,7 @@ async fn read(url: &str, name: &str) -> Vec<Message> {
     };
     let consumer = stream.create_consumer(config).await.unwrap();
     let mut found = Vec::new();
+    let mut n_refused = 0;
     while (found.len() as u64) < n {
         let mut batch = consumer
             .fetch()
@@ -59,13 +74,25 @@ async fn read(url: &str, name: &str) -> Vec<Message> {
             .unwrap();
         let before = found.len();
         while let Some(message) = batch.next().await {
-            let message = message.unwrap();
+            let Ok(message) = message else {
+                // A consumer that was just made may not be known everywhere in a cluster: 503.
+                n_refused += 1;
+                assert!(n_refused < 50, "{name} cannot be read: {message:?}");
+                tokio::time::sleep(AGAIN).await;
+                break;
+            };
+            n_refused = 0;
+            let at_ns = message.info().map(|it| it.published.unix_timestamp_nanos());
+            let id = message.headers.as_ref().and_then(|it| it.get("ce-id"));
+            let id = id.map(ToString::to_string);
             found.push(Message {
                 subject: message.subject.to_string(),
+                id: id.unwrap_or_default(),
+                at_us: at_ns.map_or(0, |it| i64::try_from(it / 1000).unwrap_or_default()),
                 payload: message.payload.to_vec(),
             });
         }
-        if found.len() == before {
+        if found.len() == before && n_refused == 0 {
             break;
         }
     }
@@ -93,6 +120,10 @@ fn events(messages: &[Message], held: &mut Held) {
     let mut subjects = BTreeSet::new();
     for message in messages {
         held.n_events += 1;
+        let content: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
+        let title = content["title"].as_str().unwrap_or_default().to_owned();
+        held.ids.insert(title.clone(), message.id.clone());
+        held.stored.entry(title).or_insert(message.at_us);
         if !subjects.insert(&message.subject) {
             let text = format!("I5: {} is stored twice", message.subject);
             held.violations.push(text);
@@ -102,6 +133,7 @@ fn events(messages: &[Message], held: &mut Held) {
 
 /// What a receipt says of a task's progress.
 struct Progress {
+    at_us: i64,
     claim: (u64, u64, u64),
     nonce: String,
     low: Option<String>,
@@ -110,13 +142,23 @@ struct Progress {
     n_idle: u64,
 }
 
-fn progress(payload: &[u8]) -> Option<Progress> {
+fn takeover(message: &Message, before: &Progress, now: &Progress) -> String {
+    let time = jiff::Timestamp::from_microsecond(now.at_us).unwrap_or_default();
+    let silent_ms = (now.at_us - before.at_us) / 1000;
+    format!(
+        "{time:.3} {}: claim {:?} after {:?}, which was heard {silent_ms} ms before",
+        message.subject, now.claim, before.claim
+    )
+}
+
+fn progress(payload: &[u8], at_us: i64) -> Option<Progress> {
     let value: Value = serde_json::from_slice(payload).ok()?;
     let claim = &value["claim"];
     let number = |name: &str| claim[name].as_u64().unwrap_or_default();
     let above = value["above"].as_array().cloned().unwrap_or_default();
     let n_later = value["later"].as_array().map_or(0, Vec::len) as u64;
     Some(Progress {
+        at_us,
         claim: (number("epoch"), number("pass"), number("delivered")),
         nonce: claim["nonce"].to_string(),
         low: value["low"].as_str().map(str::to_owned),
@@ -164,7 +206,7 @@ fn receipts(messages: &[Message], held: &mut Held) {
     let mut idle: BTreeMap<&str, u64> = BTreeMap::new();
     for message in messages {
         held.n_receipts += 1;
-        let Some(now) = progress(&message.payload) else {
+        let Some(now) = progress(&message.payload, message.at_us) else {
             let text = format!("I7: {} holds something else", message.subject);
             held.violations.push(text);
             continue;
@@ -178,6 +220,7 @@ fn receipts(messages: &[Message], held: &mut Held) {
             }
             if now.claim.1 == before.claim.1 && now.nonce != before.nonce {
                 held.n_takeovers += 1;
+                held.takeovers.push(takeover(message, before, &now));
             }
         }
         last.insert(&message.subject, now);
@@ -195,6 +238,8 @@ mod tests {
     fn found(receipts: &[&str]) -> usize {
         let message = |it: &&str| Message {
             subject: "fanfare.receipt.e.ios-bulk.0".into(),
+            id: String::new(),
+            at_us: 0,
             payload: it.as_bytes().to_vec(),
         };
         let messages: Vec<_> = receipts.iter().map(message).collect();

@@ -3,6 +3,8 @@
 //! Every write is repeated with the same content until it is answered, by whichever API lives: that
 //! is what the API asks its clients to do.
 
+mod pulse;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,6 +60,8 @@ pub struct Load<'a> {
 /// Devices that get events of at most once and such that expire soon: few, because neither repeats
 /// what the formula is about.
 const FEW: usize = 100;
+/// Devices by which waits are measured.
+const PULSES: usize = 2;
 
 /// More lines for the configuration: quakes by the levels that they cross.
 pub fn levels_source(pipeline_sim_url: &str) -> String {
@@ -214,7 +218,12 @@ impl<'a> Load<'a> {
         let watchers = (0..WATCHERS).map(|n| (n, "bbbb", Group::Watcher, "quakes.>"));
         let few = (0..FEW).map(|n| (n, "eeee", Group::Few, "few"));
         let climbers = (0..WATCHERS).map(|n| (n, "cccc", Group::Climber, "steps.>"));
-        let everyone = crowd.chain(watchers).chain(climbers).chain(few);
+        let pulses = (0..PULSES).map(|n| (n, "ffff", Group::Pulse, "pulse"));
+        let everyone = crowd
+            .chain(watchers)
+            .chain(climbers)
+            .chain(few)
+            .chain(pulses);
         stream::iter(everyone)
             .for_each_concurrent(AT_ONCE, |(n, prefix, group, topic)| async move {
                 let device = format!("{prefix}-{n}");
@@ -309,7 +318,7 @@ impl<'a> Load<'a> {
             if self.is_over() {
                 return;
             }
-            self.post(&format!("e-{n}"), &json!({"urgency": urgency(n)}))
+            self.post(&format!("e-{n}"), &json!({"urgency": pulse::urgency(n)}))
                 .await;
             *self.expected.lock().unwrap_or_else(PoisonError::into_inner) += self.size.crowd as u64;
             let stuck = Instant::now() + STUCK;
@@ -322,10 +331,10 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Moves the feed of quakes on.
-    pub async fn keep_feeding(&self) {
+    /// Moves the feed of quakes on, so often.
+    pub async fn keep_feeding(&self, every: Duration) {
         while !self.is_over() {
-            sleep(Duration::from_millis(400)).await;
+            sleep(every).await;
             self.pipeline.sim.advance_feed(QUAKES, 1);
         }
     }
@@ -381,14 +390,5 @@ impl<'a> Load<'a> {
         if let Some(device) = self.book().devices.get_mut(&token) {
             device.removed_us = Some((asked_us, now_us()));
         }
-    }
-}
-
-/// One event in eight is urgent.
-fn urgency(n: u64) -> &'static str {
-    if n.is_multiple_of(8) {
-        "urgent"
-    } else {
-        "bulk"
     }
 }

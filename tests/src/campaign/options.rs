@@ -12,11 +12,15 @@ cargo run --release -p fanfare-tests --example campaign -- --executable FILE [op
                      cargo build --release -p fanfare --features fanfare-nats/fail-points \\
                        --target-dir target/campaign
   --kind KIND        kill (default) | shipped | freeze | broker | proxy | provider | clock | disk |
-                     rolling | fanout
+                     rolling | fanout; on two machines and a witness: machine-a | machine-b | cut |
+                     partition | leader | leader-frozen | quorum | all-brokers | upgrade
   --minutes N        how long faults go on, at most 9 (default 9)
   --seed N           where chance begins (default 1); slice n of a table uses N + n
-  --kills N          stop for good once the table's valid slices have so many
+  --kills N          stop for good once the table's valid slices have so many faults
   --append FILE      table to go on with and to append to (tab-separated)
+  --nats FILE        the nats-server of the two machines (default: the one that tests use)
+  --upgrade FILE     the nats-server that it is replaced by
+  --former FILE      the fanfare that is replaced by --executable
   --keep FOLDER      where the ledger of a slice that failed is kept";
 
 /// One kind of fault.
@@ -42,10 +46,28 @@ pub enum Kind {
     Rolling,
     /// One event to 100,000 devices, four notifiers, one of them killed every second.
     Fanout,
+    /// Everything on the first of two machines is killed, and comes back.
+    MachineA,
+    /// Everything on the second.
+    MachineB,
+    /// The two machines do not reach each other.
+    Cut,
+    /// Every other way to be cut off: one way, from all brokers, flapping, lossy.
+    Partition,
+    /// The broker that leads is killed: of the events, of their consumer, of the cluster in turn.
+    Leader,
+    /// The same broker is frozen, and thawed.
+    LeaderFrozen,
+    /// Two of three brokers are killed.
+    Quorum,
+    /// All three are.
+    AllBrokers,
+    /// Brokers and roles are replaced one by one.
+    Upgrade,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 10] = [
+    const ALL: [(Self, &str); 19] = [
         (Self::Kill, "kill"),
         (Self::Shipped, "shipped"),
         (Self::Freeze, "freeze"),
@@ -56,7 +78,32 @@ impl Kind {
         (Self::Disk, "disk"),
         (Self::Rolling, "rolling"),
         (Self::Fanout, "fanout"),
+        (Self::MachineA, "machine-a"),
+        (Self::MachineB, "machine-b"),
+        (Self::Cut, "cut"),
+        (Self::Partition, "partition"),
+        (Self::Leader, "leader"),
+        (Self::LeaderFrozen, "leader-frozen"),
+        (Self::Quorum, "quorum"),
+        (Self::AllBrokers, "all-brokers"),
+        (Self::Upgrade, "upgrade"),
     ];
+
+    /// Whether it needs two machines and a witness.
+    pub fn is_of_machines(self) -> bool {
+        matches!(
+            self,
+            Self::MachineA
+                | Self::MachineB
+                | Self::Cut
+                | Self::Partition
+                | Self::Leader
+                | Self::LeaderFrozen
+                | Self::Quorum
+                | Self::AllBrokers
+                | Self::Upgrade
+        )
+    }
 
     /// Its word.
     pub fn as_str(self) -> &'static str {
@@ -91,6 +138,12 @@ pub struct Options {
     pub append: Option<PathBuf>,
     /// The executable; with fail points.
     pub executable: PathBuf,
+    /// The nats-server of the two machines.
+    pub nats: Option<PathBuf>,
+    /// The one that it is replaced by.
+    pub upgrade: Option<PathBuf>,
+    /// The executable that is replaced.
+    pub former: Option<PathBuf>,
     /// Where to keep what a failed slice left.
     pub keep: Option<PathBuf>,
 }
@@ -110,6 +163,9 @@ impl Options {
             kills: None,
             append: None,
             executable: PathBuf::new(),
+            nats: None,
+            upgrade: None,
+            former: None,
             keep: None,
         };
         while let Some(name) = arguments.next() {
@@ -121,6 +177,9 @@ impl Options {
                 "--kills" => options.kills = Some(number()?),
                 "--append" => options.append = Some(value.into()),
                 "--executable" => executable = Some(value.into()),
+                "--nats" => options.nats = Some(value.into()),
+                "--upgrade" => options.upgrade = Some(value.into()),
+                "--former" => options.former = Some(value.into()),
                 "--keep" => options.keep = Some(value.into()),
                 "--minutes" => {
                     let minutes: f64 = value.parse().map_err(|it| format!("{name}: {it}"))?;

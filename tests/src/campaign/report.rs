@@ -171,7 +171,11 @@ impl Counted {
         };
         Row {
             verdict: verdict.to_owned(),
-            faults: self.n_faults.max(n_deaths),
+            faults: if self.kind.is_of_machines() {
+                self.n_faults
+            } else {
+                self.n_faults.max(n_deaths)
+            },
             in_flight: self.deaths.n_in_flight(),
             owed: self.debts.n,
             lost: self.n_lost(),

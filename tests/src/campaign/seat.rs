@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fanfare_nats_server::process::Signal;
 use rand::rngs::StdRng;
 
 use crate::fault::{Clock, CrashAt};
 use crate::now_us;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Ground, Pipeline};
 use crate::process::Process;
 
 /// What a process is.
@@ -81,6 +82,8 @@ pub struct Seat {
     pub role: Role,
     /// The clock of whoever sits there.
     pub clock: Clock,
+    /// On which host of a network, and with which executable.
+    ground: Mutex<Option<Ground>>,
     sitting: tokio::sync::Mutex<Sitting>,
     address: Mutex<Option<SocketAddr>>,
     lives: Mutex<Vec<Life>>,
@@ -98,10 +101,21 @@ impl Seat {
             number,
             role,
             clock: Clock::new(pipeline.folder(), &name),
+            ground: Mutex::default(),
             sitting: tokio::sync::Mutex::default(),
             address: Mutex::default(),
             lives: Mutex::default(),
         }
+    }
+
+    /// Whoever sits down from now on does so on this host of a network.
+    pub fn place(&self, ground: Ground) {
+        *lock(&self.ground) = Some(ground);
+    }
+
+    /// On which host it is.
+    pub fn ground(&self) -> Option<Ground> {
+        lock(&self.ground).clone()
     }
 
     /// Everyone who sat there, in order.
@@ -140,7 +154,10 @@ impl Seat {
             n_hits: 0,
             how: How::Alive,
         });
-        let process = pipeline.begin(self.role.as_str(), &node, &variables);
+        let process = match self.ground() {
+            None => pipeline.begin(self.role.as_str(), &node, &variables),
+            Some(ground) => pipeline.begin_on(&ground, self.role.as_str(), &node, &variables),
+        };
         let is_ready = process.ready_or_ended().await;
         if is_ready {
             self.change(|it| it.ready_us = Some(now_us()));
@@ -241,6 +258,28 @@ impl Seat {
     /// Notes that whoever sits here was hit by a fault.
     pub fn hit(&self) {
         self.change(|it| it.n_hits += 1);
+    }
+
+    /// Waits until whoever sits here is ready again; says who is not in time.
+    ///
+    /// # Errors
+    /// Who is not ready.
+    pub async fn ready_again(&self, limit: Duration) -> Result<(), String> {
+        let sitting = self.sitting.lock().await;
+        let Some(process) = &sitting.process else {
+            return Ok(());
+        };
+        match tokio::time::timeout(limit, process.ready_or_ended()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("{} ended", process.name())),
+            Err(_) => {
+                let why = process.unready().await;
+                Err(format!(
+                    "{} is not ready after {limit:?}: {why}",
+                    process.name()
+                ))
+            }
+        }
     }
 
     /// The sum of a metric of whoever sits here; 0 if nobody does or it does not answer.

@@ -6,7 +6,9 @@ use fanfare_sim::script::{Answer, RetryAfter, Rule, Scope};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::before::{Before, before};
 use super::broker::{self, Held};
+use super::estate::HOSTS;
 use super::faults;
 use super::kills::{Pace, keep_killing};
 use super::load::{Load, Size, levels_source};
@@ -16,8 +18,9 @@ use super::seat::{Life, Role, Seat, chance};
 use super::table::{self, Row};
 use super::verdict::deaths;
 use super::witness::Witness;
-use super::{fanout, lanes, rolling};
+use super::{fanout, lanes, machines, rolling, stalls};
 use crate::fault::has_fail_points;
+use crate::network;
 use crate::pipeline::{Apps, Pipeline, Setup};
 
 /// The campaign's short `ack_wait`: a take-over takes so long.
@@ -27,6 +30,8 @@ const ACK_WAIT: Duration = Duration::from_secs(2);
 const LATENCY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(400));
 /// The same where the other app's own latency is looked at.
 const QUICK: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(20));
+/// Between two items of the feed.
+const FEED: Duration = Duration::from_millis(400);
 /// How long everything may take to come to rest after the last fault.
 const REST: Duration = Duration::from_mins(3);
 
@@ -54,6 +59,7 @@ fn setup(options: &Options) -> Setup {
         window: 256,
         stride: 32,
         extra: String::new(),
+        is_three: false,
     }
 }
 
@@ -75,7 +81,7 @@ fn seats(pipeline: &Pipeline, kind: Kind) -> Vec<Seat> {
 
 /// Faults of single devices, so that every place of the path is passed: some must wait, some are
 /// gone, some are refused.
-fn script(pipeline: &Pipeline) {
+pub(super) fn script(pipeline: &Pipeline) {
     let wait = Answer::TooMany {
         scope: Scope::Device,
         retry_after: Some(RetryAfter::Seconds(1)),
@@ -95,7 +101,9 @@ fn script(pipeline: &Pipeline) {
     };
     pipeline.sim.add_rule(of("dead", gone));
     pipeline.sim.add_rule(of("bad0", refused));
+    // Of the crowd: by others waits are measured.
     pipeline.sim.add_rule(Rule {
+        token_prefix: Some("aaaa".to_owned()),
         token_share: 0.01,
         share: 0.2,
         ..Rule::new(wait)
@@ -103,7 +111,7 @@ fn script(pipeline: &Pipeline) {
 }
 
 /// What waits is taken when it comes next.
-fn relent(pipeline: &Pipeline) {
+pub(super) fn relent(pipeline: &Pipeline) {
     let rules = pipeline.sim.script().rules();
     let waits = rules
         .iter()
@@ -120,36 +128,44 @@ fn relent(pipeline: &Pipeline) {
 ///
 /// # Panics
 /// If the stage cannot be set.
-pub async fn run(options: &Options) -> Result<Option<Row>, String> {
+pub fn run(options: &Options) -> Result<Option<Row>, String> {
     has_fail_points(&options.executable)?;
-    let before = options
-        .append
-        .as_deref()
-        .map(table::rows)
-        .unwrap_or_default();
-    let kind = options.kind.as_str();
-    let done = || {
-        before
-            .iter()
-            .filter(|it| it.kind == kind && it.verdict != "void")
-    };
-    let n_kills: u64 = done().map(|it| it.faults).sum();
-    if options.kills.is_some_and(|it| it <= n_kills) {
+    let Some(before) = before(options) else {
         return Ok(None);
+    };
+    let row = if options.kind.is_of_machines() {
+        let mut course = machines::course(options, before.seed, before.n_faults);
+        if options.nats.is_none() {
+            course.nats = network::nats_server();
+        }
+        let outcome = network::run(&HOSTS, move |network| async move {
+            Box::pin(machines::run(&course, network)).await
+        });
+        if let Some(table) = &options.append {
+            let told = stalls::append(table, &outcome.row, &outcome.faults, &outcome.stalls);
+            told.map_err(|error| format!("{}: {error}", table.display()))?;
+            eprint!("{}", stalls::told(table, options.kind.as_str()));
+        }
+        outcome.row
+    } else {
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+        runtime.block_on(staged(options, &before))
+    };
+    if let Some(file) = &options.append {
+        table::append(file, &row).map_err(|error| format!("{}: {error}", file.display()))?;
+        eprintln!("{}", table::sums(&table::rows(file), options.kind.as_str()));
     }
-    let seed = options.seed + before.iter().filter(|it| it.kind == kind).count() as u64;
-    let setup = setup(options);
-    let mut pipeline = Pipeline::start(setup).await;
+    Ok(Some(row))
+}
+
+/// A slice around one broker.
+async fn staged(options: &Options, before: &Before) -> Row {
+    let mut pipeline = Pipeline::start(setup(options)).await;
     if options.kind != Kind::Fanout && options.kind != Kind::Provider {
         let url = pipeline.sim.quakes_url();
         pipeline.configure(&levels_source(&url));
     }
-    let row = slice(options, &pipeline, seed, n_kills).await;
-    if let Some(file) = &options.append {
-        table::append(file, &row).map_err(|error| format!("{}: {error}", file.display()))?;
-        eprintln!("{}", table::sums(&table::rows(file), kind));
-    }
-    Ok(Some(row))
+    Box::pin(slice(options, &pipeline, before.seed, before.n_faults)).await
 }
 
 async fn slice(options: &Options, pipeline: &Pipeline, seed: u64, n_kills: u64) -> Row {
@@ -180,16 +196,9 @@ async fn slice(options: &Options, pipeline: &Pipeline, seed: u64, n_kills: u64) 
         lanes::run(options, pipeline, &seats, &load).await
     } else {
         script(pipeline);
-        usual(options, pipeline, &seats, &load, seed, n_kills).await
+        Box::pin(usual(options, pipeline, &seats, &load, seed, n_kills)).await
     };
-    row.seconds = begun.elapsed().as_secs();
-    options.kind.as_str().clone_into(&mut row.kind);
-    row.seed = seed;
-    row.window = pipeline.setup().window as u64;
-    row.at = jiff::Timestamp::from_microsecond(crate::now_us())
-        .unwrap_or_default()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string();
+    sign(&mut row, options.kind, pipeline, seed, begun.elapsed());
     if row.verdict == "FAILED"
         && let Some(folder) = &options.keep
     {
@@ -199,6 +208,18 @@ async fn slice(options: &Options, pipeline: &Pipeline, seed: u64, n_kills: u64) 
         seat.kill().await;
     }
     row
+}
+
+/// Writes into a row what it is about.
+pub(super) fn sign(row: &mut Row, kind: Kind, pipeline: &Pipeline, seed: u64, took: Duration) {
+    row.seconds = took.as_secs();
+    kind.as_str().clone_into(&mut row.kind);
+    row.seed = seed;
+    row.window = pipeline.setup().window as u64;
+    row.at = jiff::Timestamp::from_microsecond(crate::now_us())
+        .unwrap_or_default()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
 }
 
 /// The usual load with one kind of fault, and the usual audit.
@@ -215,7 +236,7 @@ async fn usual(
     let loading = async {
         tokio::join!(
             load.keep_posting(),
-            load.keep_feeding(),
+            load.keep_feeding(FEED),
             load.keep_churning(chance(seed, 1000), offers),
         );
     };
@@ -277,7 +298,18 @@ async fn act(
         },
         Kind::Clock => faults::keep_stepping(seats, luck, stop).await,
         Kind::Rolling => rolling::keep_restarting(pipeline, seats, stop).await,
-        Kind::Provider | Kind::Fanout => 0, // They have slices of their own.
+        // These have slices of their own.
+        Kind::Provider
+        | Kind::Fanout
+        | Kind::MachineA
+        | Kind::MachineB
+        | Kind::Cut
+        | Kind::Partition
+        | Kind::Leader
+        | Kind::LeaderFrozen
+        | Kind::Quorum
+        | Kind::AllBrokers
+        | Kind::Upgrade => 0,
     }
 }
 
@@ -294,6 +326,18 @@ pub(super) async fn count(
     load: &Load<'_>,
     n_faults: u64,
 ) -> Row {
+    let counted = counted(kind, pipeline, seats, load, n_faults).await;
+    counted.row(pipeline.setup())
+}
+
+/// Waits for rest and looks at everything.
+pub(super) async fn counted(
+    kind: Kind,
+    pipeline: &Pipeline,
+    seats: &[Seat],
+    load: &Load<'_>,
+    n_faults: u64,
+) -> Counted {
     let rest = rest(pipeline).await;
     let book = load.noted();
     pipeline.sim.ledger().flush().unwrap();
@@ -304,7 +348,7 @@ pub(super) async fn count(
     witness.ended(&pipeline.sim.ended());
     let held: Held = broker::look(pipeline.broker()).await;
     let sums = pipeline.command(&["verify", "--since", "1h"]).await;
-    let counted = Counted {
+    Counted {
         sums,
         deaths: deaths(&witness, &lives(seats), pipeline.setup()),
         debts: book.debts(),
@@ -315,8 +359,7 @@ pub(super) async fn count(
         kind,
         witness,
         held,
-    };
-    counted.row(pipeline.setup())
+    }
 }
 
 /// Waits until nothing is pending; says what is if that takes too long.

@@ -24,6 +24,8 @@ pub struct Death {
     pub in_flight: u64,
     /// Pushes that somebody made again because of it.
     pub n_repeated: u64,
+    /// How many faults hit the process, its death included.
+    pub n_faults: u64,
     /// What the design expects: in flight / 2 + unrecorded / 2 + rate × write time.
     pub expected: f64,
 }
@@ -108,6 +110,7 @@ pub fn deaths(witness: &Witness, lives: &[Life], setup: &Setup) -> Deaths {
             place,
             in_flight: sender.in_flight.max(sender.n_unanswered),
             n_repeated: sender.n_repeated,
+            n_faults: life.map_or(0, |it| it.n_hits) + 1,
             expected: expected(sender, setup),
         });
     }
@@ -148,8 +151,9 @@ impl Deaths {
 
     /// The most that one process repeated for a fault that hit it.
     pub fn largest(&self) -> u64 {
-        let dead = self.notifiers.iter().map(|it| it.n_repeated);
-        let hit = self.hit.iter().map(|(n, n_hits)| n.div_ceil(*n_hits));
-        dead.chain(hit).max().unwrap_or_default()
+        let dead = self.notifiers.iter().map(|it| (it.n_repeated, it.n_faults));
+        let hit = self.hit.iter().copied();
+        let each = dead.chain(hit).map(|(n, n_faults)| n.div_ceil(n_faults));
+        each.max().unwrap_or_default()
     }
 }

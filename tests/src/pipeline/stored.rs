@@ -15,8 +15,22 @@ const EVENTS: &str = "FANFARE_EVENTS";
 const TASKS: &str = "FANFARE_TASKS";
 const DEAD: &str = "FANFARE_DEAD";
 
+/// A client of the servers in a list with commas; whoever the first of them names is who it says to
+/// be.
+pub(crate) async fn connect(url: &str) -> async_nats::Client {
+    let servers: Vec<&str> = url.split(',').collect();
+    let mut options = async_nats::ConnectOptions::new();
+    let first: Option<url::Url> = servers.first().and_then(|it| it.parse().ok());
+    if let Some(first) = first
+        && let Some(password) = first.password()
+    {
+        options = options.user_and_password(first.username().to_owned(), password.to_owned());
+    }
+    options.connect(servers).await.unwrap()
+}
+
 async fn context(url: &str) -> Context {
-    jetstream::new(async_nats::connect(url).await.unwrap())
+    jetstream::new(connect(url).await)
 }
 
 async fn stream(url: &str, name: &str) -> Stream {

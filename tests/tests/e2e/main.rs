@@ -1,12 +1,20 @@
 //! End to end, with real processes, judged by the ledger of the doubles.
-#![expect(clippy::indexing_slicing, reason = "support functions of tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "support functions of tests"
+)]
 
+mod away;
 mod command_line;
 mod delivery;
 mod faults;
 mod feeds;
 mod metrics;
 mod promise;
+mod quorum;
 mod removal;
 mod support;
 mod tokens;
+mod uniqueness;
+mod versions;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +12,7 @@ use fanfare_nats::{Broker, Event};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
+use super::super::ask;
 use super::fate::Now;
 use super::filter::Filter;
 use super::{letter, list, progress, table};
@@ -119,26 +119,13 @@ impl Chosen {
             println!("nothing was sent: --dry-run");
             return Ok(());
         }
-        if !self.is_confirmed && !is_confirmed(open.len())? {
+        if !self.is_confirmed && !ask::is_confirmed(&format!("replay {} letters?", open.len()))? {
             println!("nothing was sent");
             return Ok(());
         }
         let work = Work::of(broker, &open, self.expires_at).await?;
         work.run(broker, now).await?.told(self.expires_at)
     }
-}
-
-/// Asks where somebody can answer.
-fn is_confirmed(n: usize) -> Result<bool, Failure> {
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(Failure::Usage(
-            "nobody can be asked here: add --yes, or --dry-run to look first".to_owned(),
-        ));
-    }
-    eprint!("fanfare: replay {n} letters? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Counts by reason and app, and why letters are left alone.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// A table with a head; the last column is as long as it is.
-pub(super) fn of<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+pub(in crate::command) fn of<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let head = head.map(str::to_owned);
     let mut widths = [0; N];
     for row in rows.iter().chain([&head]) {

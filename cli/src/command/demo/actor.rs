@@ -29,6 +29,10 @@ struct Heard {
     addresses: BTreeMap<String, SocketAddr>,
     /// Log lines of level WARN or ERROR.
     warnings: Vec<String>,
+    /// Whether WARN is what is to be expected now.
+    expects_warnings: bool,
+    /// How many there were then.
+    n_expected: usize,
 }
 
 /// A running process of the demo. Dropping it kills it.
@@ -168,7 +172,17 @@ impl Actor {
         (!status.success()).then(|| format!("{}: ended with {status}", self.name))
     }
 
-    /// What it logged at WARN or ERROR.
+    /// Says whether warnings are to be expected from now on.
+    pub(super) fn expect_warnings(&self, are_expected: bool) {
+        locked(&self.heard).expects_warnings = are_expected;
+    }
+
+    /// Warnings that were expected.
+    pub(super) fn n_expected_warnings(&self) -> usize {
+        locked(&self.heard).n_expected
+    }
+
+    /// What it logged at WARN or ERROR, and was not to be expected.
     pub(super) fn warnings(&self) -> Vec<String> {
         let heard = locked(&self.heard);
         let named = heard.warnings.iter();
@@ -203,7 +217,9 @@ impl Heard {
         if let (Some(message), Some(address)) = (field("message"), address) {
             self.addresses.insert(message.to_owned(), address);
         }
-        if matches!(field("level"), Some("WARN" | "ERROR")) {
+        if field("level") == Some("WARN") && self.expects_warnings {
+            self.n_expected += 1;
+        } else if matches!(field("level"), Some("WARN" | "ERROR")) {
             self.warnings.push(text.clone());
         }
     }

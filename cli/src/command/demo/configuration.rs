@@ -66,18 +66,19 @@ pub(super) fn scope() -> Scope {
 }
 
 /// The roles' file; who connects is told by each role's environment.
-pub(super) fn roles(url: &str, at: &Whereabouts) -> Option<String> {
-    let parts = [own(url), apps(at)?, source(at)];
+pub(super) fn roles(url: &str, replicas: usize, at: &Whereabouts) -> Option<String> {
+    let parts = [own(url, replicas), apps(at)?, source(at)];
     Some(parts.join("\n"))
 }
 
 /// The processes themselves.
-fn own(url: &str) -> String {
+fn own(url: &str, replicas: usize) -> String {
     let ack_wait_ms = ACK_WAIT.as_millis();
     format!(
         r#"# Made by `fanfare demo`.
 [nats]
 url = "{url}"
+replicas = {replicas}
 manage = "verify"
 ack_wait_ms = {ack_wait_ms}
 

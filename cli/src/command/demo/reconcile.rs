@@ -15,6 +15,10 @@ use super::outside::Shown;
 /// longer than that was not waiting for its turn any more.
 const TURN_WITHIN: Duration = ACK_WAIT.saturating_mul(3);
 
+/// While there is no leader nothing is stored and nobody has a turn: an election takes 4 to 11 s, and
+/// a task that was interrupted by it comes again after that.
+const ELECTION: Duration = Duration::from_secs(20);
+
 /// What is reconciled.
 pub(super) struct Case<'a> {
     pub(super) devices: &'a [Device],
@@ -24,6 +28,8 @@ pub(super) struct Case<'a> {
     pub(super) book: &'a Book,
     /// When a notifier was killed, in microseconds since the Unix epoch.
     pub(super) killed_us: Option<i64>,
+    /// When a nats-server was killed.
+    pub(super) broker_killed_us: Option<i64>,
 }
 
 /// What comes of it.
@@ -59,6 +65,9 @@ pub(super) struct Balance {
     pub(super) cut: u64,
     /// From the kill to the first and the last of these pushes' repetition, in microseconds.
     pub(super) taken_over_us: Option<(i64, i64)>,
+    /// Pushes accepted after a nats-server was killed, and the longest time between two from then on,
+    /// in microseconds.
+    pub(super) after_broker: Option<(u64, i64)>,
 }
 
 /// Sets one against the other.
@@ -71,6 +80,9 @@ pub(super) fn balance(case: &Case<'_>) -> Balance {
     events(case, &mut balance);
     deliveries(case, &mut balance);
     take_over(case, &mut balance);
+    balance.after_broker = case
+        .broker_killed_us
+        .map(|at_us| after(at_us, &case.book.accepted));
     balance
 }
 
@@ -129,6 +141,10 @@ fn deliveries(case: &Case<'_>, balance: &mut Balance) {
     for event in case.events {
         by_item.entry(&event.item).or_default().push(event);
     }
+    let turn_within = match case.broker_killed_us {
+        Some(_) => TURN_WITHIN + ELECTION,
+        None => TURN_WITHIN,
+    };
     let mut owed_pairs = HashSet::new();
     for levels in by_item.values_mut() {
         levels.sort_by(|a, b| a.level.total_cmp(&b.level));
@@ -144,7 +160,12 @@ fn deliveries(case: &Case<'_>, balance: &mut Balance) {
                 owed.iter()
                     .map(|it| (it.id.as_str(), device.token.as_str())),
             );
-            one_screen(&owed, &device.token, &arrivals, &last_push, balance);
+            let screen = Screen {
+                arrivals: &arrivals,
+                last_push: &last_push,
+                turn_within,
+            };
+            one_screen(&owed, &device.token, &screen, balance);
         }
     }
     for (pair, (_, times)) in &arrivals {
@@ -155,15 +176,21 @@ fn deliveries(case: &Case<'_>, balance: &mut Balance) {
     }
 }
 
+/// What a screen is judged by.
+struct Screen<'a> {
+    arrivals: &'a HashMap<(&'a str, &'a str), (i64, u64)>,
+    last_push: &'a HashMap<&'a str, i64>,
+    turn_within: Duration,
+}
+
 /// One quake on one device; `owed` rises.
-fn one_screen(
-    owed: &[&Stored],
-    token: &str,
-    arrivals: &HashMap<(&str, &str), (i64, u64)>,
-    last_push: &HashMap<&str, i64>,
-    balance: &mut Balance,
-) {
-    let arrived = |it: &Stored| arrivals.get(&(it.id.as_str(), token)).map(|(at, _)| *at);
+fn one_screen(owed: &[&Stored], token: &str, screen: &Screen<'_>, balance: &mut Balance) {
+    let arrived = |it: &Stored| {
+        screen
+            .arrivals
+            .get(&(it.id.as_str(), token))
+            .map(|(at, _)| *at)
+    };
     let n_shown = owed.iter().filter(|it| arrived(it).is_some()).count();
     balance.escalated += u64::from(n_shown > 1);
     for (place, event) in owed.iter().enumerate() {
@@ -178,9 +205,10 @@ fn one_screen(
             continue;
         }
         // It must still have been waiting for its turn when the higher one came.
-        let over_us = last_push
+        let over_us = screen
+            .last_push
             .get(event.id.as_str())
-            .map(|it| it + micros(TURN_WITHIN));
+            .map(|it| it + micros(screen.turn_within));
         let overtakes = |it: &&Stored| {
             arrived(it).is_some() && over_us.is_none_or(|over_us| it.at_us <= over_us)
         };
@@ -190,6 +218,19 @@ fn one_screen(
             balance.lost += 1;
         }
     }
+}
+
+/// How many pushes came after this moment, and the longest time between two, from the moment on.
+fn after(moment_us: i64, accepted: &[Push]) -> (u64, i64) {
+    let mut at: Vec<i64> = accepted.iter().map(|it| it.at_us).collect();
+    at.sort_unstable();
+    let (mut n, mut longest, mut last) = (0, 0, moment_us);
+    for at in at.into_iter().filter(|it| *it > moment_us) {
+        n += 1;
+        longest = longest.max(at - last);
+        last = at;
+    }
+    (n, longest)
 }
 
 fn take_over(case: &Case<'_>, balance: &mut Balance) {

@@ -10,9 +10,12 @@ use super::broker::Held;
 use super::configuration::{ACK_WAIT, WINDOW};
 use super::figures::Figures;
 use super::reconcile::Balance;
-use super::story::{Kill, LEAST_IN_FLIGHT};
+use super::story::{BrokerKill, Kill, LEAST_IN_FLIGHT};
 use super::{DID_NOT_BITE, Demo};
 use crate::exit::Failure;
+
+/// Notifiers on the stage.
+const N_NOTIFIERS: u64 = 2;
 
 /// What stands at the end.
 pub(super) struct Report {
@@ -22,6 +25,7 @@ pub(super) struct Report {
     pub(super) figures: Figures,
     pub(super) held: Held,
     pub(super) kill: Option<Kill>,
+    pub(super) broker_kill: Option<BrokerKill>,
     pub(super) is_settled: bool,
     pub(super) first_push: Duration,
     pub(super) took: Duration,
@@ -40,11 +44,29 @@ enum Verdict {
 impl Report {
     /// The most repetitions that the promise allows.
     fn bound(&self) -> u64 {
-        if self.kill.is_some() { WINDOW } else { 0 }
+        let killed = if self.kill.is_some() { WINDOW } else { 0 };
+        // A fail-over of the broker hits every notifier.
+        let failed_over = if self.broker_kill.is_some() {
+            N_NOTIFIERS * WINDOW
+        } else {
+            0
+        };
+        killed + failed_over
     }
 
     fn did_bite(&self) -> bool {
-        self.kill.is_none() || (self.held.redelivered > 0 && self.balance.cut >= LEAST_IN_FLIGHT)
+        let is_hit = self.held.redelivered > 0 && self.balance.cut >= LEAST_IN_FLIGHT;
+        (self.kill.is_none() || is_hit) && (self.broker_kill.is_none() || self.n_after_broker() > 0)
+    }
+
+    /// Pushes after the kill of a nats-server.
+    fn n_after_broker(&self) -> u64 {
+        self.balance.after_broker.map_or(0, |it| it.0)
+    }
+
+    /// The longest time without one from then on, in seconds.
+    fn broker_pause(&self) -> Option<f64> {
+        self.balance.after_broker.map(|it| seconds(it.1))
     }
 
     fn judge(&self) -> Verdict {
@@ -78,9 +100,16 @@ impl Report {
                 code: DID_NOT_BITE,
                 error: anyhow::anyhow!(
                     "the fault did not bite: {} sends were cut off (at least {LEAST_IN_FLIGHT} must \
-                     be) and {} tasks redelivered; nothing is shown about faults",
+                     be) and {} tasks redelivered{}; nothing is shown about faults",
                     self.balance.cut,
-                    self.held.redelivered
+                    self.held.redelivered,
+                    self.broker_kill
+                        .as_ref()
+                        .map_or_else(String::new, |it| format!(
+                            ", {} pushes were made after the kill of {}",
+                            self.n_after_broker(),
+                            it.name
+                        ))
                 ),
             }),
         }
@@ -89,9 +118,13 @@ impl Report {
     fn rows(&self) -> Vec<(&'static str, u64, String)> {
         let (balance, held) = (&self.balance, &self.held);
         let duplicates = self.figures.news.saturating_sub(held.events.len() as u64);
-        let bound = match self.kill {
-            Some(_) => format!("at most {WINDOW}: the W of the notifier that was killed"),
-            None => "none is allowed without a kill".to_owned(),
+        let bound = match (self.kill, &self.broker_kill) {
+            (Some(_), Some(_)) => format!(
+                "at most {}: W ({WINDOW}) of the notifier that was killed, and of both for the broker",
+                self.bound()
+            ),
+            (Some(_), None) => format!("at most {WINDOW}: the W of the notifier that was killed"),
+            (None, _) => "none is allowed without a kill".to_owned(),
         };
         let planned = format!("of {} tasks", grouped(held.tasks));
         let due = format!(
@@ -171,6 +204,17 @@ impl Report {
                 ACK_WAIT.as_secs()
             );
         }
+        if let (Some(kill), Some(pause)) = (&self.broker_kill, self.broker_pause()) {
+            let _ok = writeln!(
+                text,
+                "  {:<20}{pause:>7.1} s   longest without a push after {} was killed; {} pushes came \
+                 after it, {} warnings of the roles meanwhile",
+                "broker",
+                kill.name,
+                grouped(self.n_after_broker()),
+                kill.n_warnings
+            );
+        }
         let _ok = writeln!(
             text,
             "  first push after {:.1} s, all in {:.1} s",
@@ -187,10 +231,6 @@ impl Report {
 
     /// In seconds.
     fn taken_over(&self) -> Option<(f64, f64)> {
-        let seconds = |us: i64| {
-            let us = u64::try_from(us).unwrap_or_default();
-            Duration::from_micros(us).as_secs_f64()
-        };
         self.balance
             .taken_over_us
             .map(|(first, last)| (seconds(first), seconds(last)))
@@ -233,6 +273,9 @@ impl Report {
             "cut_off": balance.cut,
             "take_over_first_s": taken_over.map(|it| it.0),
             "take_over_last_s": taken_over.map(|it| it.1),
+            "broker_killed": self.broker_kill.as_ref().map(|it| it.name.as_str()),
+            "broker_pause_s": self.broker_pause(),
+            "pushes_after_broker_kill": self.balance.after_broker.map(|it| it.0),
             "first_push_s": self.first_push.as_secs_f64(),
             "took_s": self.took.as_secs_f64(),
             "warnings": self.warnings,
@@ -290,6 +333,11 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn seconds(us: i64) -> f64 {
+    let us = u64::try_from(us).unwrap_or_default();
+    Duration::from_micros(us).as_secs_f64()
 }
 
 /// A number with separators: `12,345`.

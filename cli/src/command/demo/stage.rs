@@ -58,7 +58,7 @@ impl Stage {
             started.map_err(Failure::from)
         };
         let binary = demo.nats_server.as_deref();
-        let broker = Broker::start(binary, environment, at, screen);
+        let broker = Broker::start(binary, demo.cluster, environment, at, screen);
         let (outside, broker) = tokio::try_join!(outside, broker)?;
         let config = configure(at, &broker, &outside)?;
         let connection = broker.furnish(&config, environment).await?;
@@ -136,7 +136,20 @@ impl Stage {
         if let Some(dead) = dead {
             return Some(dead.name().to_owned());
         }
-        (!self.outside.actor().is_running()).then(|| "sim".to_owned())
+        let sim = (!self.outside.actor().is_running()).then(|| "sim".to_owned());
+        sim.or_else(|| self.broker.casualty())
+    }
+
+    /// Says whether warnings are to be expected from now on, because a server was killed.
+    pub(super) fn expect_warnings(&self, are_expected: bool) {
+        for role in self.roles() {
+            role.expect_warnings(are_expected);
+        }
+    }
+
+    /// Warnings that were expected.
+    pub(super) fn n_expected_warnings(&self) -> usize {
+        self.roles().iter().map(|it| it.n_expected_warnings()).sum()
     }
 
     /// The sim.
@@ -176,7 +189,7 @@ impl Stage {
         let ended = futures::future::join_all(roles.iter().map(|it| it.stop())).await;
         let mut complaints: Vec<String> = ended.into_iter().flatten().collect();
         complaints.extend(self.outside.actor().stop().await);
-        if self.broker.server().stop().await.was_killed {
+        if self.broker.stop().await {
             complaints.push("nats-server: did not end in time".to_owned());
         }
         let killed = locked(&self.killed).clone();
@@ -190,7 +203,7 @@ impl Stage {
 
 /// Writes the roles' file, and reads it as they will.
 fn configure(folder: &Path, broker: &Broker, outside: &Outside) -> Result<Config, Failure> {
-    let text = configuration::roles(&broker.server().url(), outside.at());
+    let text = configuration::roles(&broker.url(), broker.size(), outside.at());
     let text = text.context("the sim plays no providers")?;
     let file = folder.join(CONFIGURATION);
     std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;

@@ -31,8 +31,12 @@ const GOOD_MARGIN: u64 = 24;
 const BUSY_WITHIN: Duration = Duration::from_secs(15);
 /// The killed ones are missed for so long.
 const MISSED: Duration = Duration::from_secs(2);
-/// After the last quake everything must be settled by then.
+/// A killed nats-server stays away for so long: longer than most elections.
+const BROKER_MISSED: Duration = Duration::from_secs(6);
+/// After the last quake, or a request since, everything must be settled by then.
 const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+/// However slow the machine is.
+const SETTLED_AT_LAST: Duration = Duration::from_mins(5);
 
 /// What the story came to; the rest is in the ledger.
 pub(super) struct Told {
@@ -44,6 +48,7 @@ pub(super) struct Told {
     /// Since the start of the program.
     pub(super) first_push: Duration,
     pub(super) kill: Option<Kill>,
+    pub(super) broker_kill: Option<BrokerKill>,
     pub(super) figures: Figures,
     /// Whether everything was settled in time.
     pub(super) is_settled: bool,
@@ -56,6 +61,17 @@ pub(super) struct Kill {
     pub(super) at_us: i64,
     /// The least that the notifier had in flight when it was decided.
     pub(super) in_flight: u64,
+}
+
+/// The kill of a nats-server.
+#[derive(Clone, Debug)]
+pub(super) struct BrokerKill {
+    /// Right before the signal, in microseconds since the Unix epoch.
+    pub(super) at_us: i64,
+    /// Its name.
+    pub(super) name: String,
+    /// Warnings of the roles while it was missed.
+    pub(super) n_warnings: usize,
 }
 
 /// Tells it, with progress beside.
@@ -91,7 +107,11 @@ impl Story<'_> {
     /// Registers everyone while the other roles load, and waits for these.
     async fn open(&self) -> anyhow::Result<Vec<Device>> {
         let (stage, screen) = (self.stage, self.screen);
-        screen.tell("7 processes: nats-server, sim, api, 2 notifiers, 2 fetchers");
+        screen.tell(if self.demo.cluster {
+            "9 processes: 3 nats-servers, sim, api, 2 notifiers, 2 fetchers"
+        } else {
+            "7 processes: nats-server, sim, api, 2 notifiers, 2 fetchers"
+        });
         let api = stage.role("api")?;
         api.ready(stage.client()).await?;
         let devices = cast::devices(self.demo.devices);
@@ -147,18 +167,27 @@ impl Story<'_> {
         } else {
             Some(self.kill().await?)
         };
+        let mut broker_kill = match kill {
+            Some(_) => self.kill_broker().await?,
+            None => None,
+        };
         while !outside.stats().await?.is_feed_over() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.screen
             .tell("the feed is over; waiting until every task is settled");
         let is_settled = self.settled().await?;
+        if let Some(kill) = &mut broker_kill {
+            self.stage.expect_warnings(false);
+            kill.n_warnings = self.stage.n_expected_warnings();
+        }
         Ok(Told {
             devices,
             before,
             emissions: outside.emissions().await?,
             first_push,
             kill,
+            broker_kill,
             figures: self.watch.look().await,
             is_settled,
         })
@@ -211,6 +240,36 @@ impl Story<'_> {
         self.screen.tell("notifier-1 and fetcher-1 are back");
         self.taken_over(at_us, repeated).await?;
         Ok(Kill { at_us, in_flight })
+    }
+
+    /// Kills the nats-server that leads the stream of events, if there are others; brings it back.
+    async fn kill_broker(&self) -> anyhow::Result<Option<BrokerKill>> {
+        if !self.demo.cluster {
+            return Ok(None);
+        }
+        // The other kill's tasks have come again by then: one story after the other.
+        tokio::time::sleep(ACK_WAIT).await;
+        self.stage.expect_warnings(true);
+        let at_us = clock::now().as_microsecond();
+        let killed = self.stage.broker().kill_leader(self.stage.client()).await?;
+        let Some(killed) = killed else {
+            self.stage.expect_warnings(false);
+            return Ok(None);
+        };
+        let name = killed.name.clone();
+        self.screen.tell(&format!(
+            "kill -9 of nats-server {name} (process {}), which led the stream of events; the others \
+             elect a new leader, which takes 4 to 11 s, and meanwhile nothing is stored or sent",
+            killed.pid
+        ));
+        tokio::time::sleep(BROKER_MISSED).await;
+        killed.back().await?;
+        self.screen.tell(&format!("nats-server {name} is back"));
+        Ok(Some(BrokerKill {
+            at_us,
+            name,
+            n_warnings: 0,
+        }))
     }
 
     /// Tells when the first send that was interrupted is made again. A send that is made again is
@@ -270,15 +329,22 @@ impl Story<'_> {
 
     /// Waits until nothing is pending, unsettled or in flight, in three looks that agree.
     async fn settled(&self) -> anyhow::Result<bool> {
-        let deadline = tokio::time::Instant::now() + SETTLED_WITHIN;
+        let begun = tokio::time::Instant::now();
+        let (mut moved, mut n_requests) = (begun, 0);
         let (mut n_calm, mut last) = (0, None);
         while n_calm < 3 {
-            if tokio::time::Instant::now() > deadline {
+            if moved.elapsed() > SETTLED_WITHIN || begun.elapsed() > SETTLED_AT_LAST {
                 return Ok(false);
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
-            let work = self.stage.broker().work(self.stage.client()).await?;
             let counts = self.stage.outside().stats().await?.ledger;
+            if counts.requests > n_requests {
+                (moved, n_requests) = (tokio::time::Instant::now(), counts.requests);
+            }
+            let Some(work) = self.stage.broker().work(self.stage.client()).await? else {
+                n_calm = 0;
+                continue;
+            };
             let seen = (work.last_event(), counts.requests);
             let is_calm = work.n_open() == 0 && counts.in_flight == 0 && last == Some(seen);
             n_calm = if is_calm { n_calm + 1 } else { 0 };

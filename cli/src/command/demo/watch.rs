@@ -49,13 +49,8 @@ impl<'a> Watch<'a> {
     pub(super) async fn run(&self) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(self.screen.pace());
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let broker_ended = self.stage.broker().server().exited();
-        let mut broker_ended = std::pin::pin!(broker_ended);
         loop {
-            tokio::select! {
-                _ = tick.tick() => {}
-                status = &mut broker_ended => bail!("nats-server ended by itself ({status})"),
-            }
+            tick.tick().await;
             if let Some(dead) = self.stage.casualty() {
                 bail!("{dead} ended by itself");
             }

@@ -53,13 +53,18 @@ jetstream {{
         let routes: Vec<_> = route
             .ports
             .iter()
-            .map(|it| format!("\"nats://127.0.0.1:{it}\""))
+            .map(|it| format!("\"nats://route:{}@127.0.0.1:{it}\"", route.password))
             .collect();
         let (name, port, routes) = (quoted(&route.cluster), route.port, routes.join(", "));
-        let listen = format!("\"127.0.0.1:{port}\"");
+        let password = quoted(&route.password);
         let _ok = writeln!(
             text,
-            "cluster {{ name: {name}, listen: {listen}, routes: [{routes}] }}"
+            "cluster {{
+  name: {name}
+  listen: \"127.0.0.1:{port}\"
+  authorization {{ user: route, password: {password} }}
+  routes: [{routes}]
+}}"
         );
     }
     text.push_str(&options.extra);
@@ -104,6 +109,25 @@ mod tests {
         assert!(text.contains("sync_interval: always"));
         assert!(!text.contains("localhost") && !text.contains("0.0.0.0"));
         assert!(!text.contains("authorization"));
+    }
+
+    #[test]
+    fn servers_of_a_cluster_show_one_another_a_password() {
+        let route = super::super::options::Route {
+            cluster: "c".into(),
+            port: 2,
+            ports: vec![1, 2],
+            password: "p1".into(),
+        };
+        let text = rendered(&Options {
+            route: Some(route),
+            ..Options::default()
+        });
+        assert!(text.contains("authorization { user: route, password: \"p1\" }"));
+        assert!(text.contains(
+            "routes: [\"nats://route:p1@127.0.0.1:1\", \"nats://route:p1@127.0.0.1:2\"]"
+        ));
+        assert!(!text.contains("localhost") && !text.contains("0.0.0.0"));
     }
 
     #[test]

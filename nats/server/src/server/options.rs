@@ -6,7 +6,8 @@ use std::time::Duration;
 /// Where a server keeps its streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// In this folder, which is made if it is absent, and belongs to one server at a time.
+    /// In this folder, which is made if it is absent, and belongs to one server at a time, or to one
+    /// cluster, whose servers have a folder each in it.
     Folder(PathBuf),
     /// In a temporary folder that goes away with the [`super::Server`].
     Ephemeral,
@@ -31,6 +32,8 @@ pub struct Route {
     pub port: u16,
     /// The ports of all servers, its own included.
     pub ports: Vec<u16>,
+    /// What the servers show one another, as the user `route`: letters and digits.
+    pub password: String,
 }
 
 /// How a server is to run. `Options::default()` is what `fanfare up` uses, with an ephemeral store.
@@ -40,11 +43,12 @@ pub struct Options {
     pub store: Store,
     /// When it writes through; always by default.
     pub sync_interval: SyncInterval,
-    /// The clients' port on 127.0.0.1; `None` lets the operating system choose.
+    /// The clients' port on 127.0.0.1; `None` lets the operating system choose. Of a cluster: the
+    /// first of as many ports in a row; `None` takes those of the former start, else free ones.
     pub port: Option<u16>,
     /// The monitoring port on 127.0.0.1; `None` lets the operating system choose.
     pub monitoring_port: Option<u16>,
-    /// Its name; unique within a cluster.
+    /// Its name; unique within a cluster, whose servers are called `<name>-1` and so on.
     pub name: String,
     /// User and password, if clients must show them.
     pub credentials: Option<(String, String)>,

@@ -16,6 +16,12 @@ pub(super) const LOG: &str = "nats-server.log";
 const EPHEMERAL: &str = "fanfare-nats-";
 
 const LOCK: &str = "lock";
+
+/// What tells a single server's folder: where JetStream keeps its streams.
+const JETSTREAM: &str = "jetstream";
+
+/// What tells a cluster's folder: the ports of its servers.
+pub(super) const CLUSTER: &str = "cluster.json";
 const CONFIGURATION: &str = "nats-server.conf";
 
 /// A server whose fanfare was killed is ending, which takes a moment; a lock is tried this long.
@@ -40,6 +46,26 @@ pub enum StoreError {
         /// The other server's process id, if it is known.
         holder: Option<i32>,
     },
+    /// It holds the data of a single server, and is meant for a cluster.
+    #[error(
+        "the data folder {} belongs to a single nats-server, and a cluster cannot take it over; \
+         choose another one with --data-dir, or leave --cluster out",
+        folder.display()
+    )]
+    OfOneServer {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// It holds the data of a cluster, and is meant for a single server.
+    #[error(
+        "the data folder {} belongs to a cluster of nats-servers, and a single one cannot take it \
+         over; start it with --cluster 3, or choose another folder with --data-dir",
+        folder.display()
+    )]
+    OfCluster {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// It cannot be read or written.
     #[error("the data folder {} cannot be used", folder.display())]
     Unusable {
@@ -59,9 +85,16 @@ pub(super) struct Folder {
     _ephemeral: Option<tempfile::TempDir>,
 }
 
+/// Whose a folder is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Server,
+    Cluster,
+}
+
 impl Folder {
     /// Makes the folder if it is absent, and locks it.
-    pub(super) async fn take(store: &Store) -> Result<Self, StoreError> {
+    pub(super) async fn take(store: &Store, owner: Owner) -> Result<Self, StoreError> {
         let (path, ephemeral) = match store {
             Store::Folder(path) => (path.clone(), None),
             Store::Ephemeral => {
@@ -89,6 +122,15 @@ impl Folder {
         // The server wants to know its folder whatever the current one is.
         let path = path.canonicalize().map_err(unusable)?;
         let lock = lock(&path).await?;
+        match owner {
+            Owner::Server if path.join(CLUSTER).exists() => {
+                return Err(StoreError::OfCluster { folder: path });
+            }
+            Owner::Cluster if path.join(JETSTREAM).exists() => {
+                return Err(StoreError::OfOneServer { folder: path });
+            }
+            Owner::Server | Owner::Cluster => {}
+        }
         Ok(Self {
             path,
             lock,
@@ -159,7 +201,7 @@ impl Folder {
         lines
     }
 
-    fn unusable(&self, cause: io::Error) -> StoreError {
+    pub(super) fn unusable(&self, cause: io::Error) -> StoreError {
         StoreError::Unusable {
             folder: self.path.clone(),
             cause,

@@ -1,5 +1,7 @@
 //! Buckets: one value per key, kept until it is replaced.
 
+use std::time::Duration;
+
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 
 use super::{Check, Difference, compare_store, nanos, set};
@@ -58,5 +60,22 @@ pub(super) fn compare(name: &str, replicas: usize, found: &Config) -> Vec<Differ
         set("subject_delete_marker_ttl", nanos(MARKER_TTL)),
     );
     compare_store(&mut check, replicas, found);
+    check.differences
+}
+
+/// Deletions are remembered for as long as every process believes: a follower that was away trusts
+/// what it finds when it is back.
+pub(super) fn compare_memory(name: &str, marker_ttl: Duration, found: &Config) -> Vec<Difference> {
+    let mut check = Check::of(name);
+    let remembered = found.subject_delete_marker_ttl.unwrap_or_default();
+    check.need(
+        remembered.is_zero() || remembered == marker_ttl,
+        "subject_delete_marker_ttl",
+        remembered,
+        format!("{marker_ttl:?}"),
+        "`nats.marker_ttl_s` of this process is another: who was away would trust deletions that \
+         are forgotten",
+        set("subject_delete_marker_ttl", nanos(marker_ttl)),
+    );
     check.differences
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Config, DeliverPolicy, PriorityPolicy, pull};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::super::LANE_EPOCH;
 use super::{Check, Difference, Remedy, nanos, set};
 
 /// A provider may take 9 s to answer, and live work must not be handed to a second worker.
@@ -21,7 +22,24 @@ pub(super) fn compare(name: &str, wanted: &pull::Config, found: &Config) -> Vec<
     compare_choice(&mut check, wanted, found);
     compare_end(&mut check, wanted, found);
     compare_pace(&mut check, wanted, found);
+    compare_epoch(&mut check, wanted, found);
     check.differences
+}
+
+/// A lane's durable carries the number that its claims begin with.
+fn compare_epoch(check: &mut Check<'_>, wanted: &pull::Config, found: &Config) {
+    let Some(epoch) = wanted.metadata.get(LANE_EPOCH) else {
+        return;
+    };
+    let recorded = found.metadata.get(LANE_EPOCH);
+    check.need(
+        recorded.is_some_and(|it| it.parse::<u64>().is_ok()),
+        "metadata fanfare.lane_epoch",
+        recorded,
+        "a number that grows with each making",
+        "tasks that were begun before the consumer was made would be refused for ever",
+        set("metadata", json!({ LANE_EPOCH: epoch })),
+    );
 }
 
 /// Which messages it hands out, and to whom.
@@ -124,6 +142,14 @@ fn compare_pace(check: &mut Check<'_>, wanted: &pull::Config, found: &Config) {
         found.ack_wait,
         format!("{least:?} or more"),
         "live work would be sent twice",
+        set("ack_wait", nanos(wanted.ack_wait)),
+    );
+    check.doubt(
+        found.ack_wait >= wanted.ack_wait || found.ack_wait < least || !found.backoff.is_empty(),
+        "ack_wait",
+        found.ack_wait,
+        format!("{:?}, as configured", wanted.ack_wait),
+        "an election of 4 to 11 s uses most of it, and work in hand is handed out again",
         set("ack_wait", nanos(wanted.ack_wait)),
     );
     check.doubt(

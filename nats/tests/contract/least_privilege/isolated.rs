@@ -62,6 +62,18 @@ async fn in_an_account_of_its_own_a_fetcher_works_and_has_nothing_stored_elsewhe
     let seen = fetcher.verify(&topology().seen_by(Role::Fetcher)).await;
     assert!(seen.is_empty(), "{seen:?}");
     work::fetch(&fetcher).await;
+    // Operators find it all the same.
+    let seen = work::seen(&fetcher, Role::Fetcher);
+    let mut operator = Line::connect(&server.url(), Role::Ops, &password(Role::Ops)).await;
+    for subject in [
+        "fanfare.ctl.fetcher.n1.status",
+        "$SRV.PING",
+        "$SRV.INFO.fanfare-fetcher",
+        "$SRV.STATS.fanfare-fetcher.n1",
+    ] {
+        operator.ask_until_answered(subject).await;
+    }
+    drop(seen);
     assert_eq!(metrics.violations.get(), 0);
     let (auditor, _) = connect(&server, Role::Auditor).await;
     assert_eq!(auditor.standings().await.unwrap().events, (1, 1));

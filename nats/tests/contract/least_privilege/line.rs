@@ -1,9 +1,13 @@
 //! A connection that speaks the protocol by hand: what the server says to one request is heard
 //! before its answer to the next ping, so nothing here waits for a silence.
 
+use std::time::Duration;
+
 use fanfare_nats::permissions::Role;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+
+use super::super::support::eventually;
 
 /// What the server said to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ impl Line {
         };
         let user = role.name();
         let connect = format!(
-            "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"verbose\":false,\
+            "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"verbose\":false,\"pedantic\":false,\
              \"headers\":true,\"no_responders\":true}}\r\nSUB {}.* 1\r\n",
             line.inbox
         );
@@ -51,6 +55,27 @@ impl Line {
             Heard::Nothing => self.message().await,
             heard @ (Heard::Denied | Heard::Answer) => heard,
         }
+    }
+
+    /// Asks until somebody listens there, who answers.
+    pub(super) async fn ask_until_answered(&mut self, subject: &str) {
+        let asked = eventually(async || {
+            self.n += 1;
+            let (inbox, n) = (self.inbox.clone(), self.n);
+            self.write(&format!("PUB {subject} {inbox}.{n} 0\r\n\r\n"))
+                .await;
+            let mut heard = self.until_pong().await;
+            if heard == Heard::Nothing {
+                let next = tokio::time::timeout(Duration::from_millis(200), self.message()).await;
+                heard = next.unwrap_or(Heard::Nothing);
+            }
+            if heard == Heard::Answer {
+                Ok(())
+            } else {
+                Err(heard)
+            }
+        });
+        asked.await;
     }
 
     /// A request whose answer is sent to another subject.

@@ -55,6 +55,21 @@ const SELDOM: &[(&[Role], &str, &str)] = &[
         "$SRV.",
         "the nats command asks micro services",
     ),
+    (
+        &[Role::Ops],
+        "$JS.API.CONSUMER.CREATE.FANFARE_RECEIPTS.",
+        "the nats command views receipts",
+    ),
+    (
+        &[Role::Ops],
+        "$JS.API.CONSUMER.CREATE.FANFARE_DEAD.",
+        "the nats command views dead letters",
+    ),
+    (
+        &[Role::Ops],
+        "fanfare.ctl.",
+        "the nats command asks a process",
+    ),
 ];
 
 /// A subject that a role published to, or subscribed to.
@@ -80,7 +95,8 @@ pub(super) fn said(server: &Server) -> Vec<Said> {
         let mut words = tail.trim_end_matches(']').split(' ');
         let verb = words.next().unwrap();
         if verb == "CONNECT" {
-            let name = tail.split("\"name\":\"").nth(1).unwrap();
+            // A line that speaks by hand has no name, and is none of ours.
+            let name = tail.split("\"name\":\"").nth(1).unwrap_or_default();
             names.insert(client, name.split('"').next().unwrap().to_owned());
         }
         if let ("PUB" | "HPUB" | "SUB", Some(subject)) = (verb, words.next()) {

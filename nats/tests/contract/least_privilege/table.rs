@@ -39,6 +39,10 @@ asks  .NA... $KV.fanfare_devices.d.x                                        a de
 asks  .N.... $KV.fanfare_devices.b.x                                        a barrier
 asks  F..... $KV.fanfare_control.cursor.usgs.0                              a cursor
 asks  F..... $KV.fanfare_control.baseline.usgs                              a baseline
+asks  F..O.. $KV.fanfare_control.lease.source.usgs                          the lease of a source
+asks  ...O.. $KV.fanfare_control.lease.source.other                         the lease of a source elsewhere
+asks  ...O.. $KV.fanfare_control.prefer.fetcher                             a wish about leases
+asks  ...O.. $KV.fanfare_control.prefer.source.usgs                         a wish about a lease
 asks  F..... $KV.fanfare_control.m.fetcher.x                                a fetcher lives
 asks  .N.... $KV.fanfare_control.m.notifier.x                               a notifier lives
 asks  ..A... $KV.fanfare_control.m.api.x                                    an api lives
@@ -90,6 +94,10 @@ asks  ...OUW $JS.API.CONSUMER.CREATE.FANFARE_RECEIPTS                       read
 tells ...OUW $JS.API.CONSUMER.MSG.NEXT.FANFARE_RECEIPTS.x                   pulls receipts
 asks  ...OUW $JS.API.CONSUMER.CREATE.FANFARE_DEAD                           reads dead letters
 tells ...OUW $JS.API.CONSUMER.MSG.NEXT.FANFARE_DEAD.x                       pulls dead letters
+asks  ...O.W $JS.API.CONSUMER.CREATE.FANFARE_RECEIPTS.x.>                   views receipts
+asks  ...O.W $JS.API.CONSUMER.CREATE.FANFARE_DEAD.x.>                       views dead letters
+asks  .....W $JS.API.CONSUMER.CREATE.FANFARE_EVENTS.x.>                     views events
+asks  .....W $JS.API.CONSUMER.CREATE.FANFARE_TASKS.send-ios-urgent.>        changes a lane, with a filter
 asks  .....W $JS.API.CONSUMER.CREATE.FANFARE_EVENTS                         reads events in bulk
 asks  .....W $JS.API.CONSUMER.CREATE.KV_fanfare_control                     reads control records in bulk
 tells ...O.. $SRV.PING                                                      asks micro services
@@ -98,6 +106,14 @@ tells ...O.. $SRV.INFO                                                      asks
 tells ...O.. $SRV.INFO.fanfare-notifier                                     asks what a micro service is
 tells ...O.. $SRV.STATS                                                     asks how micro services are
 tells ...O.. $SRV.STATS.fanfare-notifier                                    asks how a micro service is
+tells ...O.. fanfare.ctl.notifier.n1.status                                 asks how a process is
+tells ...... fanfare.ctl.notifier.n1.stop                                   tells a process to stop
+tells FNA... _INBOX_ops.x.1                                                 answers an operator
+tells ...... _INBOX_auditor.x.1                                             answers an auditor
+tells ...... _INBOX_owner.x.1                                               answers an owner
+tells ...... _INBOX_notifier.x.1                                            answers a notifier
+tells ...... _INBOX.x.1                                                     answers anybody
+tells ...... _R_.x.1                                                        answers another account
 
 # What is listened to.
 hears F..... _INBOX_fetcher.>                                               a fetcher's answers
@@ -110,6 +126,32 @@ hears ...... _INBOX.>                                                       ever
 hears ...O.. fanfare.event.>                                                events, live
 hears ...O.. fanfare.receipt.>                                              receipts, live
 hears ...O.. fanfare.dead.>                                                 dead letters, live
+hears FNA... $SRV.PING                                                      is asked as a micro service
+hears FNA... $SRV.INFO                                                      is asked as a micro service
+hears FNA... $SRV.STATS                                                     is asked as a micro service
+hears F..... $SRV.PING.fanfare-fetcher                                      is asked as a fetcher
+hears F..... $SRV.PING.fanfare-fetcher.n1                                   is asked as this fetcher
+hears F..... $SRV.INFO.fanfare-fetcher                                      is asked as a fetcher
+hears F..... $SRV.INFO.fanfare-fetcher.n1                                   is asked as this fetcher
+hears F..... $SRV.STATS.fanfare-fetcher                                     is asked as a fetcher
+hears F..... $SRV.STATS.fanfare-fetcher.n1                                  is asked as this fetcher
+hears F..... fanfare.ctl.fetcher.n1.status                                  is asked how this fetcher is
+hears .N.... $SRV.PING.fanfare-notifier                                     is asked as a notifier
+hears .N.... $SRV.PING.fanfare-notifier.n1                                  is asked as this notifier
+hears .N.... $SRV.INFO.fanfare-notifier                                     is asked as a notifier
+hears .N.... $SRV.INFO.fanfare-notifier.n1                                  is asked as this notifier
+hears .N.... $SRV.STATS.fanfare-notifier                                    is asked as a notifier
+hears .N.... $SRV.STATS.fanfare-notifier.n1                                 is asked as this notifier
+hears .N.... fanfare.ctl.notifier.n1.status                                 is asked how this notifier is
+hears ..A... $SRV.PING.fanfare-api                                          is asked as an api
+hears ..A... $SRV.PING.fanfare-api.n1                                       is asked as this api
+hears ..A... $SRV.INFO.fanfare-api                                          is asked as an api
+hears ..A... $SRV.INFO.fanfare-api.n1                                       is asked as this api
+hears ..A... $SRV.STATS.fanfare-api                                         is asked as an api
+hears ..A... $SRV.STATS.fanfare-api.n1                                      is asked as this api
+hears ..A... fanfare.ctl.api.n1.status                                      is asked how this api is
+hears ...... $SRV.>                                                         whatever services are asked
+hears ...... fanfare.ctl.>                                                  whatever processes are asked
 hears ...... fanfare.task.>                                                 tasks, live
 hears ...... $KV.fanfare_devices.>                                          devices, live
 hears ...... $KV.fanfare_control.>                                          control records, live

@@ -1,23 +1,30 @@
 //! What each role really does, by the calls that it does it with.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use fanfare_nats::batch::Way;
 use fanfare_nats::bucket::Expect;
 use fanfare_nats::claim::Message;
 use fanfare_nats::consumer::Claims;
 use fanfare_nats::dead::{Case, DeadLetter, Done, Wanted};
 use fanfare_nats::event::SourceName;
+use fanfare_nats::lease::Times;
 use fanfare_nats::members::Member;
 use fanfare_nats::permissions::Role;
+use fanfare_nats::presence::Presence;
 use fanfare_nats::receipt::{Claim, Line, Mark, Receipt};
+use fanfare_nats::service::Service;
+use fanfare_nats::stream::Topology;
 use fanfare_nats::{Broker, DeviceHash, Event, EventId, Plan, Task};
 use jiff::ToSpan;
+use tokio_util::sync::CancellationToken;
 
 use super::super::support::{device, event, eventually, id, lane, now, plan, usgs};
-use super::topology;
 
 /// All of it, in the order of a life: of each role as its own user.
-pub(super) async fn all<'a>(of: &impl Fn(Role) -> &'a Broker) {
-    own(of(Role::Owner)).await;
+pub(super) async fn all<'a>(of: &impl Fn(Role) -> &'a Broker, topology: &Topology) {
+    own(of(Role::Owner), topology).await;
     let event = serve(of(Role::Api)).await;
     fetch(of(Role::Fetcher)).await;
     let task = notify(of(Role::Notifier)).await;
@@ -25,14 +32,25 @@ pub(super) async fn all<'a>(of: &impl Fn(Role) -> &'a Broker) {
     operate(of(Role::Ops), &task, &event).await;
 }
 
-async fn own(broker: &Broker) {
-    broker.ensure(&topology()).await.unwrap();
-    let steps = fanfare_nats::stream::steps(broker.verify(&topology()).await);
-    assert!(broker.apply(&topology(), &steps).await.unwrap().is_empty());
-    broker.begin_epoch(&topology(), 99).await.unwrap();
+async fn own(broker: &Broker, topology: &Topology) {
+    broker.ensure(topology).await.unwrap();
+    let steps = fanfare_nats::stream::steps(broker.verify(topology).await);
+    assert!(broker.apply(topology, &steps).await.unwrap().is_empty());
+    broker.begin_epoch(topology, 99).await.unwrap();
     let mut copy = Vec::new();
     broker.back_up("FANFARE_EVENTS", &mut copy).await.unwrap();
     assert!(!copy.is_empty());
+}
+
+/// Every running role is a member, and a service that operators ask.
+pub(super) fn seen(broker: &Broker, role: Role) -> Presence {
+    let service = Service {
+        role: role.name(),
+        description: "d",
+        metadata: BTreeMap::new(),
+        figures: Arc::new(|| serde_json::Value::Null),
+    };
+    broker.appear(service, CancellationToken::new()).0
 }
 
 async fn live(broker: &Broker, role: Role) {
@@ -43,6 +61,7 @@ async fn live(broker: &Broker, role: Role) {
         version: "1".to_owned(),
         weight: 1,
         started: now(),
+        waits_for: None,
     };
     broker.put_member(&member).await.unwrap();
     broker.remove_member(role.name()).await.unwrap();
@@ -88,7 +107,25 @@ pub(super) async fn fetch(broker: &Broker) {
         .unwrap();
     broker.control_put("cursor.usgs.0", value()).await.unwrap();
     assert!(broker.control_get("cursor.usgs.0").await.unwrap().is_some());
-    broker.publish(&event("us1"), false).await.unwrap();
+    lease(broker).await;
+    broker
+        .publish_under(&event("us1"), false, Some(1))
+        .await
+        .unwrap();
+}
+
+/// Takes the lease of an exclusive source, lets go of it, takes it again and keeps it.
+async fn lease(broker: &Broker) {
+    let (_, members) = broker.membership(Role::Fetcher.name());
+    let (_, mut electorate) = broker.electorate(members);
+    let mut candidate = broker.candidate(&usgs(), Times::SHIPPED);
+    let first = candidate.acquire(&mut electorate).await;
+    candidate.release(None).await;
+    let mut candidate = broker.candidate(&usgs(), Times::SHIPPED);
+    let second = candidate.acquire(&mut electorate).await;
+    assert!(first.number() < second.number());
+    assert!(broker.preferences().await.unwrap().is_empty());
+    assert_eq!(broker.leases().await.unwrap().len(), 1);
 }
 
 async fn taken(claims: &Claims) -> Message {
@@ -249,4 +286,10 @@ async fn operate(broker: &Broker, task: &Task, posted: &Event) {
     assert!(matches!(done, Done::Replayed(_)), "{done:?}");
     broker.rejudge(&letter, now()).await.unwrap();
     broker.publish_again(posted, 1).await.unwrap();
+    let hour = std::time::Duration::from_hours(1);
+    for source in [None, Some(&usgs())] {
+        broker.prefer_holder(source, "n1", hour).await.unwrap();
+        broker.forget_preference(source).await.unwrap();
+    }
+    assert_eq!(broker.withdraw_lease(&usgs()).await.unwrap().node, "n1");
 }

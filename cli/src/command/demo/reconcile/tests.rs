@@ -53,7 +53,27 @@ fn balance_of(events: &[Stored], accepted: Vec<Push>) -> Balance {
         emissions: &[],
         book: &book,
         killed_us: None,
+        broker_killed_us: None,
     })
+}
+
+#[test]
+fn the_pause_after_a_lost_broker_is_measured_from_its_kill() {
+    let accepted = vec![push("a", "1", 1), push("a", "2", 12), push("b", "2", 14)];
+    let book = Book {
+        accepted,
+        others: vec![],
+    };
+    let balance = balance(&Case {
+        devices: &[],
+        events: &[],
+        before: &[],
+        emissions: &[],
+        book: &book,
+        killed_us: None,
+        broker_killed_us: Some(5 * SECOND),
+    });
+    assert_eq!(balance.after_broker, Some((2, 7 * SECOND)));
 }
 
 #[test]
@@ -131,6 +151,7 @@ fn events_are_called_for_by_magnitude_and_what_stood_there_before() {
         emissions: &emissions,
         book: &Book::default(),
         killed_us: None,
+        broker_killed_us: None,
     });
     let seen = (found.events_due, found.events_missing, found.events_surplus);
     assert_eq!(seen, (2, 1, 1));
@@ -157,6 +178,7 @@ fn a_take_over_is_the_repetition_of_what_was_cut_off() {
         emissions: &[],
         book: &book,
         killed_us: Some(2 * SECOND),
+        broker_killed_us: None,
     });
     assert_eq!(found.taken_over_us, Some((3 * SECOND, 3 * SECOND)));
     assert_eq!((found.cut, found.repeated), (1, 1));

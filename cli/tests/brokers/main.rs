@@ -1,0 +1,6 @@
+//! Several nats-servers: three that `up` runs itself, and the ones that `deploy/nats` describes.
+
+mod deployed;
+mod fanfare;
+mod shipped;
+mod up;
