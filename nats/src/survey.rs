@@ -1,6 +1,6 @@
 //! How the broker stands, looked at without changing anything: what `fanfare doctor` judges.
 //!
-//! [`Broker::survey`] asks, [`findings`] judges. What the asking user may not ask about is left out
+//! [`Broker::survey`](crate::Broker::survey) asks, [`findings`] judges. What the asking user may not ask about is left out
 //! and said so: a denied question would look like a broker that does not answer.
 //!
 //! Architecture invariant: judging is pure.

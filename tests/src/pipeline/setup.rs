@@ -39,9 +39,9 @@ pub struct Setup {
     pub is_half_before: bool,
     /// `ack_wait` of the durables, if not the shipped one.
     pub ack_wait: Option<Duration>,
-    /// Whether roles reach the broker through [`Pipeline::proxy`].
+    /// Whether roles reach the broker through [`Pipeline::proxy`](crate::Pipeline::proxy).
     pub has_proxy: bool,
-    /// Which executable, if not the one of [`executable`].
+    /// Which executable, if not the one of the workspace.
     pub executable: Option<PathBuf>,
     /// More lines for the configuration.
     pub extra: String,
