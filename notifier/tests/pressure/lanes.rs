@@ -101,7 +101,8 @@ async fn two_notifiers_together_keep_to_the_rate_of_an_app() {
     }
     println!("1200 devices at 200 a second took {took:?}, at most {most} in a second");
     assert!(most <= 240, "{most}");
-    assert!(took < Duration::from_secs(9), "{took:?}");
+    // By the part of one alone it would be twelve.
+    assert!(took < Duration::from_secs(11), "{took:?}");
     first.end().await;
     assert_eq!(
         stage.broker.members("notifier").await.unwrap().len(),
