@@ -4,7 +4,6 @@
 //! `cargo run --release -p fanfare-nats --example elections -- --minutes 9 --append elections.tsv`
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "support functions of tests"
 )]

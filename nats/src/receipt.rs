@@ -154,6 +154,9 @@ pub struct Receipt {
     /// Consecutive claims, this one included, whose workers left neither a mark nor a word
     /// (poison limits). Progress resets it, and so does handing the task back in good order.
     pub claims_without_mark: u32,
+    /// Its writer begins nothing more and has nothing in flight: whoever gets the message may take the
+    /// task at once. Without it a young receipt says that somebody is at work.
+    pub is_handed_back: bool,
     /// What happened since the receipt before.
     pub lines: Vec<Line>,
     /// When it was written.
@@ -172,6 +175,7 @@ impl Receipt {
             intended: BTreeSet::new(),
             rest: None,
             claims_without_mark: 1,
+            is_handed_back: false,
             lines: Vec::new(),
             at,
         }
@@ -208,6 +212,8 @@ struct WireReceipt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rest: Option<Mark>,
     idle_claims: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    handed_back: bool,
     /// Milliseconds since 1970.
     at: i64,
     /// Device, mark, attempt, milliseconds before `at`, reason.
@@ -251,6 +257,7 @@ impl Receipt {
             intended: self.intended.iter().map(ToString::to_string).collect(),
             rest: self.rest,
             idle_claims: self.claims_without_mark,
+            handed_back: self.is_handed_back,
             at,
             lines: self
                 .lines
@@ -316,6 +323,7 @@ fn read_wire(wire: WireReceipt) -> Option<Receipt> {
         intended: wire.intended.iter().map(hash).collect::<Option<_>>()?,
         rest: wire.rest,
         claims_without_mark: wire.idle_claims,
+        is_handed_back: wire.handed_back,
         at: time(wire.at)?,
         lines: wire
             .lines

@@ -218,3 +218,30 @@ pub fn eventually(mut reached: impl AsyncFnMut() -> bool) -> impl Future<Output 
         }
     }
 }
+
+/// Asks until the answer is `Ok`, and gives it; a test that asks in vain says where, and what it was
+/// told last. 40 s are enough for any state, and not for an election on a busy machine: say how long.
+///
+/// # Panics
+/// If it is not `Ok` in time.
+#[track_caller]
+#[expect(
+    clippy::panic,
+    reason = "a test whose state does not come cannot go on"
+)]
+pub fn patiently<T, E: std::fmt::Debug>(
+    patience: Duration,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let deadline = Instant::now() + patience;
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(seen) if Instant::now() > deadline => panic!("{caller}: last seen {seen:?}"),
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+}

@@ -5,7 +5,6 @@
 //! kinds of faults.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "support functions of tests"
 )]

@@ -24,6 +24,8 @@ mod sending;
 #[cfg(test)]
 mod simulation;
 mod task;
+#[cfg(test)]
+mod testing;
 
 use std::time::Duration;
 

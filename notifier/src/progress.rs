@@ -22,6 +22,7 @@ pub struct Progress {
     rest: Option<Mark>,
     lines: Vec<Line>,
     claims_without_mark: u32,
+    is_handed_back: bool,
     alarm: Alarm,
 }
 
@@ -50,6 +51,7 @@ impl Progress {
             rest: None,
             lines: Vec::new(),
             claims_without_mark: 1,
+            is_handed_back: false,
             alarm: Alarm::NotSet,
         }
     }
@@ -80,6 +82,7 @@ impl Progress {
             rest: receipt.rest,
             lines: Vec::new(),
             claims_without_mark: receipt.claims_without_mark + 1,
+            is_handed_back: false,
             alarm,
         };
         for device in &receipt.intended {
@@ -148,9 +151,10 @@ impl Progress {
         self.intended.contains(&device)
     }
 
-    /// This worker gives the task out of its hands in good order: nothing is in flight, and its claim
-    /// counts as none without a mark.
+    /// This worker gives the task out of its hands in good order: nothing is in flight, nothing more
+    /// is begun, and its claim counts as none without a mark.
     pub fn end_in_order(&mut self) {
+        self.is_handed_back = true;
         self.intended.clear(); // Nothing is in flight, so they got nothing.
         self.claims_without_mark = 0;
     }
@@ -256,6 +260,7 @@ impl Progress {
             intended: self.intended.clone(),
             rest: self.rest,
             claims_without_mark: self.claims_without_mark,
+            is_handed_back: self.is_handed_back,
             lines,
             at: now,
         }

@@ -60,6 +60,7 @@ fn a_receipt_is_read_back_as_written() {
             },
         )]),
         intended: BTreeSet::from([DeviceHash(7), DeviceHash(8)]),
+        is_handed_back: true,
         lines: vec![Line {
             device: DeviceHash(5),
             mark: Mark::Accepted,

@@ -37,7 +37,8 @@ pub fn findings(
     expected: &Expected,
 ) -> Vec<Finding> {
     let mut findings = brokers::versions(servers, expected.replicas);
-    findings.extend(brokers::places(servers, expected.replicas));
+    let places = brokers::places(servers, &survey.streams, expected.replicas);
+    findings.extend(places);
     findings.extend(brokers::clocks(&survey.clocks));
     findings.extend(stores::account(survey.account.as_ref()));
     findings.extend(differences.iter().map(difference));

@@ -158,13 +158,20 @@ fn servers_that_do_not_fit_are_named() {
         "servers",
         "10.0.0.2:4222 cannot be reached",
     );
-    let fewer = |it: &mut Seen| it.servers.truncate(1);
+    let fewer = |it: &mut Seen| {
+        it.servers.truncate(1);
+        it.survey.streams.clear();
+    };
     check(
         fewer,
         Severity::Trouble,
         "places",
         "3 replicas are configured and 1 servers",
     );
+    // A witness tells clients no address, but holds copies.
+    let mut with_witness = well();
+    with_witness.servers.truncate(2);
+    assert_eq!(judged(&with_witness), []);
     let together = |it: &mut Seen| {
         for server in &mut it.servers {
             server.address = "10.0.0.1:4222".to_owned();

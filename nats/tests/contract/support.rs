@@ -8,13 +8,12 @@ use async_nats::jetstream::{self, Context, stream};
 use fanfare_nats::event::{Content, Event, Guarantee, SourceName, Urgency};
 use fanfare_nats::plan::cut;
 use fanfare_nats::stream::Topology;
-use fanfare_nats::testing::TestServer;
+use fanfare_nats::testing::{self, TestServer};
 use fanfare_nats::{
     AppName, Broker, Device, DeviceId, Lane, Level, Metrics, Pattern, Plan, Readiness,
     Subscription, Token, Topic,
 };
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 /// Longer than an election and a restart together.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -27,19 +26,9 @@ pub(crate) fn now() -> Timestamp {
 /// Asks until the answer is `Ok`, and tells what it was last if it never is.
 #[track_caller]
 pub(crate) fn eventually<T, E: Debug>(
-    mut ask: impl AsyncFnMut() -> Result<T, E>,
+    ask: impl AsyncFnMut() -> Result<T, E>,
 ) -> impl Future<Output = T> {
-    let caller = std::panic::Location::caller();
-    async move {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match ask().await {
-                Ok(answer) => return answer,
-                Err(seen) if Instant::now() > deadline => panic!("{caller}: last seen {seen:?}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    }
+    testing::patiently(PATIENCE, ask)
 }
 
 /// A client without our contract, for what our contract would not do.

@@ -9,13 +9,12 @@ use async_nats::jetstream::{self, Context};
 use fanfare_nats::request::Unknown;
 use fanfare_nats::stream::Topology;
 use fanfare_nats::subject::Names;
-use fanfare_nats::testing::TestServer;
+use fanfare_nats::testing::{self, TestServer};
 use fanfare_nats::{Broker, Lane, Metrics, Readiness};
 use fanfare_nats_server::Options;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::values::lane;
 use super::witness::Witness;
@@ -31,19 +30,9 @@ const WOKEN: Duration = Duration::from_secs(5);
 /// Asks until the answer is `Ok`, and tells what it was last if it never is.
 #[track_caller]
 pub(crate) fn patiently<T, E: Debug>(
-    mut ask: impl AsyncFnMut() -> Result<T, E>,
+    ask: impl AsyncFnMut() -> Result<T, E>,
 ) -> impl Future<Output = T> {
-    let caller = std::panic::Location::caller();
-    async move {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match ask().await {
-                Ok(answer) => return answer,
-                Err(seen) if Instant::now() > deadline => panic!("{caller}: last seen {seen:?}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    }
+    testing::patiently(PATIENCE, ask)
 }
 
 /// Three servers with everything that is stored on each of them.

@@ -55,8 +55,8 @@ impl<L> Intents<L> {
     }
 
     /// Devices that no append names yet.
-    pub(super) fn n_gathered(&self) -> usize {
-        self.gathered.len()
+    pub(super) fn gathered(&self) -> impl Iterator<Item = DeviceHash> + '_ {
+        self.gathered.iter().map(|(step, _, _)| step.device)
     }
 
     pub(super) fn has_gathered(&self) -> bool {

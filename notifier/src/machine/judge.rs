@@ -1,5 +1,7 @@
 //! Before anything is sent: whose the task is, and whether it is to be sent at all.
 
+use std::time::Duration;
+
 use fanfare_nats::receipt::{Claim, Mark, Receipt, Verdict};
 
 use super::mutant::Mutant;
@@ -24,7 +26,12 @@ impl<L> TaskMachine<L> {
         match self.verdict(recorded.map(|it| &it.claim)) {
             Verdict::Obsolete => return self.go(Phase::Settle(Settle::Ack)),
             Verdict::Refused => return self.go(Phase::Settle(Settle::Refused)),
-            Verdict::Take | Verdict::Own => {}
+            Verdict::Own => {}
+            Verdict::Take => {
+                if let Some(rest) = recorded.and_then(|it| self.still_another_s(it, at)) {
+                    return self.hand_back(Some(rest), at);
+                }
+            }
         }
         self.progress = Progress::resume(recorded, self.start.claim, at.wall);
         if self.start.rules.breaks(Mutant::AlarmForgotten) {
@@ -45,6 +52,24 @@ impl<L> TaskMachine<L> {
         } else {
             self.look_or_claim();
         }
+    }
+
+    /// For how long the worker that wrote `recorded` may still be at work: then the message came
+    /// early, as it does when the broker elects another leader of the durable. It keeps the task, and
+    /// nothing of it is repeated. Whoever died wrote its last receipt longer ago than that when the
+    /// broker gives its message to another: the last sign is younger than a third of `ack_wait`.
+    ///
+    /// A time ahead of ours is no reason to wait.
+    fn still_another_s(&self, recorded: &Receipt, at: &At) -> Option<Duration> {
+        if self.start.rules.breaks(Mutant::FreshClaimTaken)
+            || recorded.is_handed_back
+            || recorded.claim.pass != self.start.claim.pass
+        {
+            return None;
+        }
+        let age = Duration::try_from(at.wall.duration_since(recorded.at)).ok()?;
+        let limit = self.start.ack_wait * 2 / 3;
+        limit.checked_sub(age).filter(|it| !it.is_zero())
     }
 
     fn verdict(&self, recorded: Option<&Claim>) -> Verdict {
@@ -87,73 +112,66 @@ impl<L> TaskMachine<L> {
 mod tests {
     use std::time::Duration;
 
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::machine::{Appended, Budget, Effect, Facts, Input, Rules, Start};
-
-    struct Plenty;
-
-    impl Budget for Plenty {
-        type Leave = ();
-
-        fn try_admit(&mut self) -> Option<()> {
-            Some(())
-        }
-
-        fn give_back(&mut self, _: usize) {}
-
-        fn is_exhausted(&self) -> bool {
-            false
-        }
-    }
-
-    const AT: At = At {
-        mono: Duration::ZERO,
-        wall: Timestamp::UNIX_EPOCH,
-        is_fresh: true,
-    };
-
-    fn claim(delivered: u64) -> Claim {
-        Claim {
-            epoch: 1,
-            pass: 1,
-            message: 1,
-            delivered,
-            nonce: delivered,
-        }
-    }
+    use crate::machine::testing::{AT, Plenty, claim, start};
+    use crate::machine::{Appended, Effect, Facts, Input};
 
     /// A task of which so many claims in a row left nothing, up to the verdict.
     fn judged(claims_without_mark: u32) -> TaskMachine<()> {
-        let start = Start {
-            claim: claim(9),
-            node: "n".into(),
-            expires_at: Timestamp::MAX,
-            ack_wait: Duration::from_secs(30),
-            stride: 1,
-            stride_after: Duration::from_millis(100),
-            rules: Rules::default(),
-        };
         let recorded = Receipt {
             claims_without_mark,
-            ..Receipt::first(claim(8), "n", AT.wall)
+            ..Receipt::first(claim(8), "n", AT.wall - Duration::from_mins(1))
         };
+        judged_by(&recorded)
+    }
+
+    fn judged_by(recorded: &Receipt) -> TaskMachine<()> {
         let facts = Facts {
             has_levels: false,
             is_at_most_once: false,
         };
-        let mut machine = TaskMachine::new(start, &AT);
+        let mut machine = TaskMachine::new(start(claim(9)), &AT);
         assert_eq!(machine.poll(&AT, &mut Plenty), Some(Effect::Load));
         machine.on(Input::Event(Ok(Some(facts))), &AT, &mut Plenty);
         assert_eq!(machine.poll(&AT, &mut Plenty), Some(Effect::ReadReceipts));
-        let read = Ok((Some(Box::new(recorded)), 7));
+        let read = Ok((Some(Box::new(recorded.clone())), 7));
         machine.on(Input::Receipts(read), &AT, &mut Plenty);
         machine
     }
 
     fn is_claim(effect: Option<Effect<()>>) -> bool {
         matches!(effect, Some(Effect::Append { after: 7, receipt }) if receipt.low.is_some())
+    }
+
+    /// A receipt that was written so many seconds ago.
+    fn written(seconds: i64) -> Receipt {
+        let at = AT.wall - jiff::SignedDuration::from_secs(seconds);
+        Receipt::first(claim(8), "other", at)
+    }
+
+    #[test]
+    fn a_task_whose_worker_recorded_something_a_moment_ago_stays_with_it() {
+        let mut machine = judged_by(&written(19));
+        let settled = machine.poll(&AT, &mut Plenty);
+        let rest = Some(Duration::from_secs(1));
+        assert_eq!(settled, Some(Effect::Settle(Settle::Back(rest))));
+        assert!(is_claim(judged_by(&written(20)).poll(&AT, &mut Plenty)));
+        // Whoever wrote it has a clock of its own, and no right to keep others waiting for an hour.
+        assert!(is_claim(judged_by(&written(-1)).poll(&AT, &mut Plenty)));
+    }
+
+    #[test]
+    fn what_was_handed_back_and_what_a_wake_up_starts_is_taken_at_once() {
+        let handed_back = Receipt {
+            is_handed_back: true,
+            ..written(0)
+        };
+        assert!(is_claim(judged_by(&handed_back).poll(&AT, &mut Plenty)));
+        let of_pass = |pass| Receipt {
+            claim: Claim { pass, ..claim(8) },
+            ..written(0)
+        };
+        assert!(is_claim(judged_by(&of_pass(0)).poll(&AT, &mut Plenty)));
     }
 
     #[test]

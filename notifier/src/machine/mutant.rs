@@ -8,6 +8,8 @@ pub(crate) enum Mutant {
     EqualClaims,
     /// A claim counts whichever message of the pass it is made with.
     AnyMessage,
+    /// A task is taken although its worker recorded something a moment ago.
+    FreshClaimTaken,
     /// A process that was frozen goes on with the tasks it had.
     FreezeUnnoticed,
     /// Every claim is accepted: compare-and-set is the only fence.

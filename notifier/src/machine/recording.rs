@@ -38,7 +38,7 @@ impl<L> TaskMachine<L> {
         // Without credit nobody begins anything before a receipt is stored.
         n_unrecorded >= stride
             || (n_unrecorded > 0 && (budget.is_exhausted() || is_old()))
-            || (self.is_unsure(at) && self.may_begin())
+            || (self.is_unsure(at) && self.is_at_work())
             || (self.is_at_its_end() && self.needs_last_word())
     }
 
@@ -146,11 +146,95 @@ impl<L> TaskMachine<L> {
     /// holds, or one under way, keeps its credit until another receipt has taken it back.
     pub(super) fn take_back_intents<B: Budget<Leave = L>>(&mut self, at: &At, budget: &mut B) {
         let intents = std::mem::take(&mut self.sending.intents);
-        budget.give_back(intents.n_gathered());
+        for device in intents.gathered() {
+            // No receipt names it, and none may from now on: whoever read that would give it up.
+            self.progress.take_back(device);
+            budget.give_back(1);
+        }
         for device in intents.announced() {
             self.progress.take_back(device);
             self.sending.credits.0 += 1;
             self.sending.unrecorded_since.get_or_insert(at.mono);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, VecDeque};
+
+    use fanfare_nats::index::Step;
+
+    use super::*;
+    use crate::machine::testing::{AT, Plenty, claim, start};
+    use crate::machine::{Facts, Input};
+
+    /// A machine that is told things; what it asks for is kept.
+    struct Told {
+        machine: TaskMachine<()>,
+        asked: Vec<Effect<()>>,
+    }
+
+    impl Told {
+        fn on(&mut self, input: Input) {
+            self.machine.on(input, &AT, &mut Plenty);
+            self.poll();
+        }
+
+        fn poll(&mut self) {
+            while let Some(effect) = self.machine.poll(&AT, &mut Plenty) {
+                self.asked.push(effect);
+            }
+        }
+
+        fn walked(&mut self, device: u64) {
+            let step = Step::to(DeviceHash(device));
+            self.on(Input::Walked(VecDeque::from([step])));
+        }
+
+        fn stored(&mut self, seq: u64) {
+            self.on(Input::Appended(Appended::Stored(seq)));
+        }
+
+        /// The devices whose intent the last append names.
+        fn intended(&self) -> BTreeSet<u64> {
+            let last = self.asked.iter().rev().find_map(|it| {
+                let Effect::Append { receipt, .. } = it else {
+                    return None;
+                };
+                Some(receipt)
+            });
+            last.unwrap().intended.iter().map(|it| it.0).collect()
+        }
+    }
+
+    #[test]
+    fn an_intent_that_no_receipt_names_when_the_task_is_handed_back_is_never_named() {
+        let mut told = Told {
+            machine: TaskMachine::new(start(claim(1)), &AT),
+            asked: Vec::new(),
+        };
+        told.poll();
+        told.on(Input::Event(Ok(Some(Facts {
+            has_levels: false,
+            is_at_most_once: true,
+        }))));
+        told.on(Input::Receipts(Ok((None, 0))));
+        told.stored(1); // The claim.
+        told.on(Input::IndexReady);
+        told.walked(10);
+        assert_eq!(told.intended(), BTreeSet::from([10]));
+        told.stored(2);
+        told.walked(20);
+        assert_eq!(told.intended(), BTreeSet::from([10, 20]));
+        // While that append is under way.
+        told.walked(30);
+        told.on(Input::Stop);
+        told.stored(3);
+        assert_eq!(
+            told.intended(),
+            BTreeSet::from([10]),
+            "the first is in flight, the second taken back, the third was never named"
+        );
     }
 }

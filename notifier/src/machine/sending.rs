@@ -282,9 +282,15 @@ impl<L> TaskMachine<L> {
         self.start.expires_at <= at.wall
     }
 
+    /// Whether something is in flight or may be begun: a receipt tells the others so, at least once in
+    /// half of `ack_wait`.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.sending.n_in_flight > 0 || self.may_begin()
+    }
+
     /// Nothing is in flight and nothing more is begun.
     pub(super) fn is_at_its_end(&self) -> bool {
-        self.sending.n_in_flight == 0 && !self.may_begin()
+        !self.is_at_work()
     }
 
     fn is_over(&self) -> bool {
@@ -302,7 +308,7 @@ impl<L> TaskMachine<L> {
             .map(|it| it + self.start.stride_after);
         let look =
             (may_begin && self.has_levels() && sending.looking.is_none()).then(|| self.look_at());
-        let confirm = (may_begin && may_append).then(|| self.unsure_from());
+        let confirm = (self.is_at_work() && may_append).then(|| self.unsure_from());
         let times = [record.filter(|_| may_append), look, confirm];
         times.into_iter().flatten().min()
     }

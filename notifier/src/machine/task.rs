@@ -295,7 +295,7 @@ impl<L> TaskMachine<L> {
 
     /// Hands the message back, unless it may be another worker's by now: handed back by us it would
     /// go to a third one, who would fence the second.
-    fn hand_back(&mut self, delay: Option<Duration>, at: &At) {
+    pub(super) fn hand_back(&mut self, delay: Option<Duration>, at: &At) {
         let sure_since = self.sending.confirmed_at.max(self.taken_at);
         let settle = if at.mono.saturating_sub(sure_since) < self.start.ack_wait / 2 {
             Settle::Back(delay)

@@ -204,8 +204,9 @@ fn claims_without_a_mark_are_counted_until_a_mark_or_an_end_in_order() {
     }
     let mut next = Progress::resume(Some(&recorded), claim(9), Timestamp::UNIX_EPOCH);
     next.end_in_order();
-    assert_eq!(
-        next.receipt("n", Timestamp::UNIX_EPOCH).claims_without_mark,
-        0
-    );
+    let last = next.receipt("n", Timestamp::UNIX_EPOCH);
+    assert_eq!(last.claims_without_mark, 0);
+    assert!(last.is_handed_back && !recorded.is_handed_back);
+    let mut after = Progress::resume(Some(&last), claim(10), Timestamp::UNIX_EPOCH);
+    assert!(!after.receipt("n", Timestamp::UNIX_EPOCH).is_handed_back);
 }

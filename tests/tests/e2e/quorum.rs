@@ -109,15 +109,17 @@ async fn without_quorum_every_role_waits_says_so_and_goes_on_by_itself() {
     members(&pipeline).await;
 }
 
-/// One line when it began and one when it ended, not one for each try.
+/// One line when it began and one when it ended, not one for each try. A group that elects its leader
+/// long after the others, and is asked only then, may be told once more.
 async fn has_told_once(process: &Process) {
     let (name, lines) = (process.name(), process.lines());
-    assert_eq!(n_said(process, BEGAN), 1, "{name}: {lines:#?}");
-    assert_eq!(n_said(process, ENDED), 1, "{name}: {lines:#?}");
+    let n_began = n_said(process, BEGAN);
+    assert!((1..=2).contains(&n_began), "{name}: {lines:#?}");
+    assert_eq!(n_said(process, ENDED), n_began, "{name}: {lines:#?}");
     let answers = process.metric("fanfare_nats_answers").await;
     let n_outages = process.metric("fanfare_nats_outages_total").await;
     assert!(answers > 0.0, "{name}");
-    assert!((0.5..1.5).contains(&n_outages), "{name}: {n_outages}");
+    assert!((0.5..2.5).contains(&n_outages), "{name}: {n_outages}");
     let warnings = process.warnings();
     assert!(warnings.len() <= 12, "{name}: {warnings:#?}");
 }

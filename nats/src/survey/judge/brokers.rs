@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::super::{Clock, Finding, Server, Severity};
+use super::super::{Clock, Finding, Server, Severity, Stream};
 use crate::connect::MIN_SERVER;
 
 type Version = (i64, i64, i64);
@@ -67,10 +67,24 @@ fn parsed(version: &str) -> Option<Version> {
     Some((numbers.next()??, numbers.next()??, numbers.next()??))
 }
 
+/// Servers that hold copies and give clients no address, as a witness does.
+fn n_hidden(servers: &[Server], streams: &[Stream]) -> usize {
+    let told = servers.iter().filter_map(|it| it.told.as_ref().ok());
+    let told = told.map(|(name, _)| name.as_str());
+    let copies = streams.iter().flat_map(|it| {
+        let peers = it.peers.iter().map(|it| it.name.as_str());
+        it.leader.as_deref().into_iter().chain(peers)
+    });
+    let names: BTreeSet<&str> = told.chain(copies).collect();
+    // One that cannot be reached has an address here and a name there.
+    names.len().saturating_sub(servers.len())
+}
+
 /// Whether the servers are enough, and apart from each other.
-pub(super) fn places(servers: &[Server], replicas: usize) -> Vec<Finding> {
+pub(super) fn places(servers: &[Server], streams: &[Stream], replicas: usize) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let n = servers.len();
+    let n_hidden = n_hidden(servers, streams);
+    let n = servers.len() + n_hidden;
     if replicas > 1 && n < replicas {
         let text = format!("{replicas} replicas are configured and {n} servers are seen");
         let advice = "give the others' addresses, or start them: deploy/nats/node.conf";
@@ -82,7 +96,12 @@ pub(super) fn places(servers: &[Server], replicas: usize) -> Vec<Finding> {
         findings.push(Finding::new(Severity::Warning, "places", text, advice));
     }
     let hosts: BTreeSet<_> = servers.iter().map(Server::host).collect();
-    if n >= 3 && hosts.len() == 1 {
+    if n >= 3 && n_hidden > 0 {
+        let text = format!(
+            "{n} servers; {n_hidden} of them gives clients no address, so where it is cannot be seen"
+        );
+        findings.push(Finding::fine("places", text));
+    } else if n >= 3 && hosts.len() == 1 {
         let text = "all servers are on one machine";
         let advice = "its loss stops everything; for production put each on one of its own";
         findings.push(Finding::new(Severity::Warning, "places", text, advice));

@@ -94,6 +94,15 @@ impl Broker {
         }
     }
 
+    /// Somebody who had it before says that it is still at work.
+    pub(super) fn extend(&mut self, body: Body, holder: u32) {
+        if let Some(it) = self.messages.get_mut(&body)
+            && it.state != Delivery::Settled
+        {
+            it.state = Delivery::Out(Some(holder));
+        }
+    }
+
     /// A worker is gone: nobody extends what it had.
     pub(super) fn forget(&mut self, worker: u32) {
         for it in self.messages.values_mut() {

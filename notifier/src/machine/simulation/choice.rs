@@ -37,6 +37,8 @@ pub(super) enum Choice {
     Freeze(usize),
     /// A message comes again although its worker lives; the worker's clock went on, or not.
     Overdue(Body, bool),
+    /// The same, and nobody's time is up: another leader of the durable knows of no delivery.
+    Early(Body),
     /// An append is not answered; it is stored, or not.
     LoseAppend(At, usize, bool),
     LoseAck(At, usize),
@@ -163,6 +165,9 @@ pub(super) fn faults(world: &World) -> Vec<Choice> {
         {
             found.push(Choice::Overdue(*body, false));
             found.push(Choice::Overdue(*body, true));
+            if world.setup.clocks_agree {
+                found.push(Choice::Early(*body));
+            }
         }
     }
     if was_delivered {

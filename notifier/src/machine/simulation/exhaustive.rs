@@ -112,6 +112,7 @@ fn key(world: &World) -> u128 {
     world.broker.receipts.hash(&mut hasher);
     world.broker.older.hash(&mut hasher);
     world.broker.schedules.hash(&mut hasher);
+    world.overdue.hash(&mut hasher);
     world.ledger.keys().for_each(|it| it.hash(&mut hasher));
     if world.setup.is_at_most_once {
         world.marks.hash(&mut hasher);
@@ -232,6 +233,17 @@ mod tests {
     fn two_workers_lose_nothing_and_repeat_no_more_than_their_windows() {
         let (devices, faults) = bounds();
         let explored = holds("at least once", Setup::small(devices, faults));
+        assert!(explored.most_repeats > 0, "void: no fault bit");
+    }
+
+    #[test]
+    fn where_clocks_disagree_they_lose_nothing_and_repeat_no_more() {
+        let (devices, faults) = bounds();
+        let setup = Setup {
+            clocks_agree: false,
+            ..Setup::small(devices, faults)
+        };
+        let explored = holds("at least once, clocks apart", setup);
         assert!(explored.most_repeats > 0, "void: no fault bit");
     }
 

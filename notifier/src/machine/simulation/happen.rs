@@ -40,8 +40,14 @@ impl World {
             Choice::Freeze(p) => {
                 self.fault(window);
                 self.processes[*p].is_frozen = true;
+                let held = self.processes[*p].workers.iter().map(|it| it.body);
+                self.overdue.extend(held);
             }
             Choice::Overdue(body, jump) => self.overdue(*body, *jump),
+            Choice::Early(body) => {
+                self.fault(0);
+                self.redeliver(*body);
+            }
             Choice::LoseAppend(at, i, stored) => self.lose_append(*at, *i, *stored),
             Choice::LoseAck(at, i) => {
                 self.fault(0);
@@ -127,7 +133,13 @@ impl World {
 
     fn on(&mut self, at: At, input: Input) {
         let is_lost = matches!(input, Input::Appended(Appended::Fenced | Appended::Unknown));
-        let moment = self.at(at.0);
+        let mut moment = self.at(at.0);
+        if let Input::Receipts(Ok((Some(receipt), _))) = &input
+            && let body = self.processes[at.0].workers[at.1].body
+            && self.at_work(body, receipt).is_some()
+        {
+            moment.wall = receipt.at;
+        }
         let process = &mut self.processes[at.0];
         if let Job::Task(job) = &mut process.workers[at.1].job {
             job.machine.on(input, &moment, &mut process.credits);
@@ -164,7 +176,8 @@ impl World {
                 Input::Buried(true)
             }
             Effect::Settle(settle) => {
-                self.settle(body, settle);
+                let by = self.processes[at.0].workers[at.1].id;
+                self.settle(body, settle, by);
                 return self.tidy(at.0);
             }
             Effect::Load
@@ -254,6 +267,7 @@ impl World {
             return;
         };
         self.redeliver(body);
+        self.overdue.insert(body);
         let of_holder = |it: &Process| it.workers.iter().any(|it| it.id == holder);
         let p = self.processes.iter().position(of_holder);
         if let Some(p) = p.filter(|_| jump) {
@@ -290,7 +304,8 @@ impl World {
                 return self.poll_process(p);
             }
             PlanStep::Asked(PlanEffect::Settle(settle)) => {
-                self.settle(body, settle);
+                let by = worker.id;
+                self.settle(body, settle, by);
                 return self.poll_process(p); // A broken machine goes on.
             }
             PlanStep::Asked(PlanEffect::Look) => PlanStep::Answer(PlanInput::Looked(None)),

@@ -32,6 +32,14 @@ fn at_most_once(setup: Setup) -> Setup {
     }
 }
 
+/// Where nobody sees from a receipt that somebody is at work: then the fence alone decides.
+fn apart(setup: Setup) -> Setup {
+    Setup {
+        clocks_agree: false,
+        ..setup
+    }
+}
+
 #[test]
 fn equal_claims_accepted() {
     let setup = Setup::small(4, 1);
@@ -51,7 +59,7 @@ fn without_the_fence_one_fault_repeats_more_than_a_window() {
     for mutant in [Mutant::NoClaimFence, Mutant::EqualClaims] {
         let setup = Setup {
             watches: Some(Invariant::RepeatsWithinWindow),
-            ..Setup::small(4, 1)
+            ..apart(Setup::small(4, 1))
         };
         check(mutant, setup, Invariant::RepeatsWithinWindow);
     }
@@ -109,8 +117,18 @@ fn waiting_devices_served_although_their_alarm_may_be_set() {
 
 #[test]
 fn two_messages_of_one_pass_taken_for_one() {
-    let setup = Setup::small(2, 1);
+    let setup = apart(Setup::small(2, 1));
     check(Mutant::AnyMessage, setup, Invariant::RepeatsWithinWindow);
+}
+
+#[test]
+fn a_task_taken_although_its_worker_lives() {
+    let setup = Setup::small(3, 1);
+    check(
+        Mutant::FreshClaimTaken,
+        setup,
+        Invariant::RepeatsWithinWindow,
+    );
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub(super) fn setup(seed: u64) -> Setup {
         is_at_most_once: dice.one_in(3),
         is_planned: false,
         sends: true,
+        clocks_agree: !dice.one_in(4),
         is_wild: true,
         mutant: None,
         watches: None,
@@ -177,6 +178,7 @@ mod tests {
         let (mut n_steps, mut repeats, mut n_faulty) = (0_u64, 0_u64, 0_u64);
         // Two that once broke a bound: credits of announced intents came back early, and a process
         // went on after a freeze with a task whose message another had, who had not claimed it yet.
+        // (A third one named an intent that was given up: `recording` has it as a test of its own.)
         for seed in (0..seeds).chain([7_173, 26_712]) {
             let setup = setup(seed);
             n_faulty += u64::from(setup.faults > 0);

@@ -29,6 +29,9 @@ pub(super) struct Setup {
     pub(super) is_planned: bool,
     /// Tasks are worked on.
     pub(super) sends: bool,
+    /// A worker sees from a receipt's time that somebody is at work. Where clocks disagree every
+    /// receipt looks old.
+    pub(super) clocks_agree: bool,
     /// Clocks go on, providers fail at random, processes drain.
     pub(super) is_wild: bool,
     pub(super) mutant: Option<Mutant>,
@@ -51,6 +54,7 @@ impl Setup {
             is_at_most_once: false,
             is_planned: true,
             sends: true,
+            clocks_agree: true,
             is_wild: false,
             mutant: None,
             watches: None,

@@ -33,6 +33,8 @@ pub(super) struct World {
     /// Repeats, or losses under at most once, that the faults so far may have brought about.
     pub(super) allowed: u32,
     pub(super) clock: Duration,
+    /// Messages whose time ran out although their workers live, up to the next receipt.
+    pub(super) overdue: BTreeSet<Body>,
     pub(super) broken: Option<Invariant>,
 }
 
@@ -57,6 +59,7 @@ impl World {
             faults_left: setup.faults,
             allowed: 0,
             clock: Duration::ZERO,
+            overdue: BTreeSet::new(),
             broken: None,
             setup: Rc::new(setup),
         };
@@ -86,11 +89,12 @@ impl World {
         }
     }
 
-    /// The moment as a process sees it. Freezes in the small world are jumps of its clock.
+    /// The moment as a process sees it. Freezes in the small world are jumps of its clock. Whatever is
+    /// recorded was written long ago, unless [`World::at_work`] says otherwise.
     pub(super) fn at(&self, process: usize) -> At {
         At {
             mono: self.clock + ACK_WAIT * self.processes[process].jumps,
-            wall: Timestamp::UNIX_EPOCH,
+            wall: Timestamp::UNIX_EPOCH + ACK_WAIT,
             is_fresh: true,
         }
     }
@@ -293,6 +297,8 @@ impl World {
             self.broker.older.insert(task, before);
         }
         self.broker.receipts.insert(task, (seq, kept));
+        let of_others = |it: &Body| !matches!(it, Body::Task(of, ..) if *of == task);
+        self.overdue.retain(of_others);
         Some(seq)
     }
 
@@ -314,8 +320,36 @@ impl World {
         }
     }
 
-    /// A message is settled.
-    pub(super) fn settle(&mut self, body: Body, settle: Settle) {
+    /// The worker whose receipt whoever reads it now finds young: one that lives writes the next in
+    /// time. Where it does not, its message is overdue.
+    pub(super) fn at_work(&self, body: Body, receipt: &Receipt) -> Option<u32> {
+        if !self.setup.clocks_agree || self.overdue.contains(&body) {
+            return None;
+        }
+        let living = self.processes.iter().filter(|it| !it.is_frozen);
+        let mut workers = living.flat_map(|it| &it.workers);
+        let of_claim = workers.find(|it| match &it.job {
+            Job::Task(job) => job.machine.start.claim == receipt.claim,
+            Job::Plan(..) => false,
+        });
+        of_claim.map(|it| it.id)
+    }
+
+    /// A worker hands a message back. If another one is at work, that one's next sign counts.
+    fn handed_back(&mut self, body: Body, by: u32) {
+        let recorded = match body {
+            Body::Task(task, ..) => self.broker.receipts.get(&task),
+            Body::Event(_) => None,
+        };
+        let other = recorded.and_then(|(_, receipt)| self.at_work(body, receipt));
+        match other.filter(|it| *it != by) {
+            Some(other) => self.broker.extend(body, other),
+            None => self.broker.hand_back(body),
+        }
+    }
+
+    /// A message is settled by a worker.
+    pub(super) fn settle(&mut self, body: Body, settle: Settle, by: u32) {
         match settle {
             Settle::Ack | Settle::Terminate => {
                 self.broker.settle(body);
@@ -323,7 +357,7 @@ impl World {
                     self.check_plan(event);
                 }
             }
-            Settle::Back(_) => self.broker.hand_back(body),
+            Settle::Back(_) => self.handed_back(body, by),
             Settle::Forget | Settle::Refused | Settle::StepAside => {}
         }
     }
