@@ -203,9 +203,13 @@ impl Draft<'_> {
         self.read_in_bulk(&devices, "all devices at once");
     }
 
-    /// The ordered watch: the client makes its consumer anew after a gap, and removes the old one.
+    /// The ordered watch: after a gap the client makes its consumer anew, under a name now, and removes
+    /// the old one.
     fn watch_devices(&mut self) {
         let devices = self.devices();
+        let keys = crate::control::kv_subject(&self.names().devices_bucket(), ">");
+        let named = format!("{devices}.*.{keys}");
+        self.call("CONSUMER.CREATE", &named, "the watch begins anew");
         let any = format!("{devices}.*");
         self.call("CONSUMER.DELETE", &any, "the watch begins anew");
         self.say(format!("$JS.FC.{devices}.>"), "flow control of the watch");

@@ -94,17 +94,9 @@ pub(super) fn course(options: &Options, seed: u64, n_before: u64) -> Course {
     Course {
         kind: options.kind,
         setup: setup(options),
-        // An upgrade is done at a quiet hour: no message waits for long.
-        size: if options.kind == Kind::Upgrade {
-            Size {
-                crowd: 600,
-                backlog: 300,
-            }
-        } else {
-            Size {
-                crowd: 2000,
-                backlog: 3000,
-            }
+        size: Size {
+            crowd: 2000,
+            backlog: 3000,
         },
         seed,
         nats: options.nats.clone().unwrap_or_default(),

@@ -17,6 +17,11 @@ const SELDOM: &[(&[Role], &str, &str)] = &[
     ),
     (
         &[Role::Notifier],
+        "$JS.API.CONSUMER.CREATE.KV_fanfare_devices.*.",
+        "the watch makes a consumer anew only where it missed something",
+    ),
+    (
+        &[Role::Notifier],
         "$JS.API.CONSUMER.DELETE.KV_",
         "the watch removes a consumer only where it missed something",
     ),

@@ -87,6 +87,7 @@ tells ...... $JS.ACK.FANFARE_TASKS.send-x-urgent.1.1.1.1.0                  sett
 asks  .N.OUW $JS.API.CONSUMER.CREATE.KV_fanfare_devices                     reads devices
 tells .N.OUW $JS.API.CONSUMER.MSG.NEXT.KV_fanfare_devices.x                 pulls devices
 asks  ...OUW $JS.API.CONSUMER.INFO.KV_fanfare_devices.x                     a watch of devices
+asks  .N...W $JS.API.CONSUMER.CREATE.KV_fanfare_devices.x_1.$KV.fanfare_devices.>  watches devices again
 asks  .N...W $JS.API.CONSUMER.DELETE.KV_fanfare_devices.x                   ends the watch
 tells .N.... $JS.FC.KV_fanfare_devices.x.1                                  flow control
 tells .N.... $JS.FC._.h.KV_fanfare_devices.x.1                              flow control, second form
