@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fanfare_nats::receipt::{Claim, Mark, Receipt, Verdict};
+use jiff::SignedDuration;
 
 use super::mutant::Mutant;
 use super::task::Phase;
@@ -16,6 +17,9 @@ pub(super) const ALONE_FROM: u32 = 3;
 /// and answers take half of one, one claim in four dies unmarked, and of 172 kills four left five in a
 /// row (measured). A poison that is alone harms only itself meanwhile.
 const DEAD_FROM: u32 = 12;
+
+/// So far may the clocks of two machines be apart; `fanfare doctor` warns before that.
+const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
 
 impl<L> TaskMachine<L> {
     /// Judges the claim against what is recorded.
@@ -59,7 +63,8 @@ impl<L> TaskMachine<L> {
     /// nothing of it is repeated. Whoever died wrote its last receipt longer ago than that when the
     /// broker gives its message to another: the last sign is younger than a third of `ack_wait`.
     ///
-    /// A time ahead of ours is no reason to wait.
+    /// Machines agree on the time to about a second or two; a time further ahead of ours is a wrong
+    /// one, and no reason to wait.
     fn still_another_s(&self, recorded: &Receipt, at: &At) -> Option<Duration> {
         if self.start.rules.breaks(Mutant::FreshClaimTaken)
             || recorded.is_handed_back
@@ -67,7 +72,11 @@ impl<L> TaskMachine<L> {
         {
             return None;
         }
-        let age = Duration::try_from(at.wall.duration_since(recorded.at)).ok()?;
+        let age = at.wall.duration_since(recorded.at);
+        if age < -CLOCKS_AGREE {
+            return None;
+        }
+        let age = Duration::try_from(age).unwrap_or_default();
         let limit = self.start.ack_wait * 2 / 3;
         limit.checked_sub(age).filter(|it| !it.is_zero())
     }
@@ -157,7 +166,11 @@ mod tests {
         assert_eq!(settled, Some(Effect::Settle(Settle::Back(rest))));
         assert!(is_claim(judged_by(&written(20)).poll(&AT, &mut Plenty)));
         // Whoever wrote it has a clock of its own, and no right to keep others waiting for an hour.
-        assert!(is_claim(judged_by(&written(-1)).poll(&AT, &mut Plenty)));
+        let mut ahead = judged_by(&written(-2));
+        let settled = ahead.poll(&AT, &mut Plenty);
+        let whole = Some(Duration::from_secs(20));
+        assert_eq!(settled, Some(Effect::Settle(Settle::Back(whole))));
+        assert!(is_claim(judged_by(&written(-3)).poll(&AT, &mut Plenty)));
     }
 
     #[test]
