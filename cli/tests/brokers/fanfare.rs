@@ -13,8 +13,9 @@ use fanfare_nats_server::process::{Child, Launch, Line, Output};
 use fanfare_nats_server::{Download, Environment, obtain};
 use reqwest::{Client, StatusCode};
 
-/// Longer than two elections take, one after the other, on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than an election takes, and than two messages lie that a dying server had marked as delivered
+/// and did not send: an event, and then its task, for an `ack_wait` of 30 s each (seen once in fifty).
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks again until there is an answer.
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {

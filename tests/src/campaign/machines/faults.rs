@@ -299,6 +299,12 @@ async fn brokers(estate: &Estate, dead: &[usize], hold: Duration) -> (String, Op
     }
     let names: Vec<_> = dead.iter().map(|it| name(*it)).collect();
     let what = format!("brokers-{} {}", dead.len(), names.join("+"));
-    let bite = format!("no leader of the cluster; {n_more} pushes in the second half");
-    (what, (!is_led).then_some(bite))
+    // Who is left believes for ten seconds that it still leads; it cannot store anything.
+    let leader = if is_led {
+        "one that thinks it leads"
+    } else {
+        "no leader"
+    };
+    let bite = format!("{leader}; {n_more} pushes in the second half");
+    (what, (!is_led || n_more == 0).then_some(bite))
 }
