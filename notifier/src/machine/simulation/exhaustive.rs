@@ -220,39 +220,41 @@ mod tests {
         explored
     }
 
-    /// The bounds of a check in passing, and the full ones of an optimized build.
-    fn bounds() -> (u64, u32) {
+    /// A small world: for a check in passing, or the full one in an optimized build.
+    fn small() -> Setup {
         if cfg!(debug_assertions) {
-            (3, 1)
+            Setup::small(3, 1)
         } else {
-            (4, 2)
+            Setup::small(4, 2)
         }
+    }
+
+    /// Explores, and some fault repeats something.
+    #[track_caller]
+    fn holds_where_faults_bite(what: &str, setup: Setup) {
+        let explored = holds(what, setup);
+        assert!(explored.most_repeats > 0, "void: no fault bit");
     }
 
     #[test]
     fn two_workers_lose_nothing_and_repeat_no_more_than_their_windows() {
-        let (devices, faults) = bounds();
-        let explored = holds("at least once", Setup::small(devices, faults));
-        assert!(explored.most_repeats > 0, "void: no fault bit");
+        holds_where_faults_bite("at least once", small());
     }
 
     #[test]
     fn where_clocks_disagree_they_lose_nothing_and_repeat_no_more() {
-        let (devices, faults) = bounds();
         let setup = Setup {
             clocks_agree: false,
-            ..Setup::small(devices, faults)
+            ..small()
         };
-        let explored = holds("at least once, clocks apart", setup);
-        assert!(explored.most_repeats > 0, "void: no fault bit");
+        holds_where_faults_bite("at least once, clocks apart", setup);
     }
 
     #[test]
     fn two_workers_send_nothing_twice_at_most_once() {
-        let (devices, faults) = bounds();
         let setup = Setup {
             is_at_most_once: true,
-            ..Setup::small(devices, faults)
+            ..small()
         };
         let explored = holds("at most once", setup);
         assert_eq!(explored.most_repeats, 0);
