@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Address and port by number; port 0 lets the system choose.
     pub listen: String,
-    /// Serve without keys on an address that others can reach.
+    /// When a request needs a key. Without a word always; `fanfare up` with a nats-server of its own
+    /// and no word, on loopback, from the first key on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
+    /// Ask nobody for a key, wherever it listens.
     pub insecure_no_auth: bool,
     /// The apps a device may name; without this list, any valid name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,10 +36,32 @@ pub struct Config {
     pub topics: TopicPolicies,
 }
 
+/// When a request needs a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// Always.
+    Required,
+    /// As soon as there is a key; until then whoever reaches this loopback address may do everything.
+    UntilFirst,
+}
+
+/// What is asked of a request, decided from both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// A key.
+    Required,
+    /// A key, if there is any.
+    UntilFirst,
+    /// Nothing.
+    Open,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8480".to_owned(),
+            keys: None,
             insecure_no_auth: false,
             apps: None,
             max_body_bytes: 64 * 1024,
@@ -57,6 +83,10 @@ impl Config {
                 problems.push(Problem::new("listen", unprotected(address)));
             }
             Ok(_) => {}
+        }
+        if self.insecure_no_auth && self.keys.is_some() {
+            let message = "cannot be told beside `insecure_no_auth = true`: remove one of them";
+            problems.push(Problem::new("keys", message.to_owned()));
         }
         for (n, app) in self.apps.iter().flatten().enumerate() {
             if let Err(error) = AppName::parse(app) {
@@ -90,9 +120,27 @@ impl Config {
             .map_err(|_| "is no address: write it by number, for example 127.0.0.1:8480".to_owned())
     }
 
-    /// Whether serving without keys on this address was meant.
+    /// Whether only this machine reaches the address; of one that cannot be read, no.
+    pub fn is_loopback(&self) -> bool {
+        self.address()
+            .is_ok_and(|it| it.ip().to_canonical().is_loopback())
+    }
+
+    /// What is asked of a request.
+    pub(crate) fn policy(&self) -> Policy {
+        match self.keys {
+            _ if self.insecure_no_auth => Policy::Open,
+            None | Some(Keys::Required) => Policy::Required,
+            Some(Keys::UntilFirst) => Policy::UntilFirst,
+        }
+    }
+
+    /// Whether serving without keys on this address was meant, if it is that.
     pub(crate) fn may_listen(&self, address: SocketAddr) -> bool {
-        address.ip().to_canonical().is_loopback() || self.insecure_no_auth
+        match self.policy() {
+            Policy::Required | Policy::Open => true,
+            Policy::UntilFirst => address.ip().to_canonical().is_loopback(),
+        }
     }
 
     /// The names of the apps; invalid ones are `validate`'s to report.
@@ -114,8 +162,8 @@ impl Config {
 /// Why an address that others can reach is refused.
 pub(crate) fn unprotected(address: SocketAddr) -> String {
     format!(
-        "{address} can be reached by other machines and the API asks for no keys: listen on \
-         127.0.0.1 (behind a proxy that authenticates), or set `insecure_no_auth = true`"
+        "{address} can be reached by other machines, to which `keys = \"until_first\"` would open \
+         the API: write \"required\", or listen on 127.0.0.1"
     )
 }
 
@@ -151,24 +199,53 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_listen(listen: &str, insecure_no_auth: bool, is_allowed: bool) {
+    fn check_listen(listen: &str, keys: Option<Keys>, is_allowed: bool) {
         let config = Config {
             listen: listen.into(),
-            insecure_no_auth,
+            keys,
             ..Config::default()
         };
         assert_eq!(config.validate().is_empty(), is_allowed, "{listen}");
     }
 
     #[test]
-    fn an_address_that_others_can_reach_must_be_meant() {
-        check_listen("127.0.0.1:0", false, true);
-        check_listen("127.9.9.9:80", false, true);
-        check_listen("[::1]:80", false, true);
-        check_listen("[::ffff:127.0.0.1]:80", false, true);
-        check_listen("0.0.0.0:80", false, false);
-        check_listen("[::]:80", false, false);
-        check_listen("192.168.1.4:80", false, false);
-        check_listen("0.0.0.0:80", true, true);
+    fn an_address_that_others_can_reach_asks_for_keys() {
+        let until_first = Some(Keys::UntilFirst);
+        for loopback in [
+            "127.0.0.1:0",
+            "127.9.9.9:80",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]:80",
+        ] {
+            check_listen(loopback, until_first, true);
+            check_listen(loopback, None, true);
+        }
+        for public in ["0.0.0.0:80", "[::]:80", "192.168.1.4:80"] {
+            check_listen(public, until_first, false);
+            check_listen(public, None, true);
+            check_listen(public, Some(Keys::Required), true);
+        }
+    }
+
+    #[test]
+    fn without_a_word_every_request_needs_a_key() {
+        let policy = |keys, insecure_no_auth| {
+            let config = Config {
+                keys,
+                insecure_no_auth,
+                ..Config::default()
+            };
+            config.policy()
+        };
+        assert_eq!(policy(None, false), Policy::Required);
+        assert_eq!(policy(Some(Keys::Required), false), Policy::Required);
+        assert_eq!(policy(Some(Keys::UntilFirst), false), Policy::UntilFirst);
+        assert_eq!(policy(None, true), Policy::Open);
+        let both = Config {
+            keys: Some(Keys::Required),
+            insecure_no_auth: true,
+            ..Config::default()
+        };
+        assert_eq!(self::keys(&both), ["keys"]);
     }
 }

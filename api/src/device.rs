@@ -9,11 +9,13 @@ mod document;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fanfare_nats::bucket::{Expect, ReadDeviceError, Stored, WriteDeviceError};
+use fanfare_nats::key::NewSecret;
 use fanfare_nats::{Broker, Device, DeviceId, fail};
-use http::header::{CACHE_CONTROL, ETAG};
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
+use crate::access::{Caller, Unreadable};
 use crate::body::{DevicePath, Json};
 use crate::call::{bounded, no_answer, refused, unavailable};
 use crate::clock;
@@ -29,16 +31,29 @@ enum Found {
     Unreadable,
 }
 
+impl Found {
+    /// As access is judged: what cannot be read is nobody's.
+    fn device(&self) -> Result<Option<&Device>, Unreadable> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Device(stored) => Ok(Some(&stored.device)),
+            Self::Unreadable => Err(Unreadable),
+        }
+    }
+}
+
 /// `GET`: the document without its token; 304 if the client has it.
 ///
 /// Dropping the future changes nothing.
 pub(crate) async fn show(
     State(api): State<Api>,
+    caller: Caller,
     DevicePath(id): DevicePath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let preconditions = preconditions(&headers)?;
     let found = bounded(&api.broker, find(&api.broker, &id), no_answer).await?;
+    caller.may_touch(found.device())?;
     let stored = match found {
         Found::Device(stored) => stored,
         Found::Nothing => {
@@ -67,12 +82,14 @@ pub(crate) async fn show(
     }
 }
 
-/// `PUT`: the whole document; 201 if there was none, else 200.
+/// `PUT`: the whole document; 201 if there was none, else 200. Who registers is told the device's
+/// secret, this once.
 ///
 /// Dropping the future leaves it unknown whether the document is stored; the same request again
-/// leads to the same document.
+/// leads to the same document, and, of who registers with its own token, to a secret.
 pub(crate) async fn put(
     State(api): State<Api>,
+    caller: Caller,
     DevicePath(id): DevicePath,
     headers: HeaderMap,
     Json(body): Json,
@@ -80,15 +97,29 @@ pub(crate) async fn put(
     let preconditions = preconditions(&headers)?;
     let wanted = document::read(body, api.apps.as_deref()).map_err(Problem::fields)?;
     let unknown = || unknown_write(&preconditions);
-    let write = write(&api.broker, &id, &preconditions, wanted, clock::now());
+    let secret = NewSecret::of_device();
+    let writer = Writer {
+        caller: &caller,
+        preconditions: &preconditions,
+        secret: &secret,
+        now: clock::now(),
+    };
+    let write = write(&api.broker, &id, wanted, &writer);
     let written = bounded(&api.broker, write, unknown).await?;
     let status = if written.is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    let shown = document::shown(&id, &written.device);
-    Ok((status, [(ETAG, etag(written.revision))], axum::Json(shown)).into_response())
+    let issued = written.device.secret == Some(secret.hash());
+    let shown = document::shown(&id, &written.device).with(issued.then_some(&secret));
+    let tag = [(ETAG, etag(written.revision))];
+    let mut response = (status, tag, axum::Json(shown)).into_response();
+    if issued {
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
 }
 
 /// `DELETE`: 204, also if there was none.
@@ -97,14 +128,24 @@ pub(crate) async fn put(
 /// settles it.
 pub(crate) async fn remove(
     State(api): State<Api>,
+    caller: Caller,
     DevicePath(id): DevicePath,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let preconditions = preconditions(&headers)?;
     let unknown = || unknown_write(&preconditions);
-    let erase = erase(&api.broker, &id, &preconditions);
+    let erase = erase(&api.broker, &id, &caller, &preconditions);
     bounded(&api.broker, erase, unknown).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who writes, and on what conditions.
+struct Writer<'a> {
+    caller: &'a Caller,
+    preconditions: &'a Preconditions,
+    /// The device's, if it gets one.
+    secret: &'a NewSecret,
+    now: Timestamp,
 }
 
 struct Written {
@@ -116,19 +157,21 @@ struct Written {
 async fn write(
     broker: &Broker,
     id: &DeviceId,
-    preconditions: &Preconditions,
     wanted: Wanted,
-    now: Timestamp,
+    writer: &Writer<'_>,
 ) -> Result<Written, Problem> {
     loop {
         let found = find(broker, id).await?;
+        // First: a precondition tells what there is.
+        let leave = writer.caller.may_write(found.device(), wanted.claim())?;
         let (expect, before) = match &found {
             Found::Nothing => (Expect::Absent, None),
             Found::Device(stored) => (Expect::Revision(stored.revision), Some(&stored.device)),
             Found::Unreadable => (Expect::Any, None),
         };
-        judge(preconditions, &found)?;
-        let device = wanted.clone().over(before, now);
+        judge(writer.preconditions, &found)?;
+        let wanted = wanted.clone();
+        let device = wanted.over(before, leave, writer.secret, writer.now);
         fail::point("api.before-write");
         match broker.put_device(id, &device, expect).await {
             Ok(revision) => {
@@ -140,7 +183,7 @@ async fn write(
                     is_new,
                 });
             }
-            Err(error) => again_or(error, preconditions)?,
+            Err(error) => again_or(error, writer.preconditions)?,
         }
     }
 }
@@ -148,10 +191,12 @@ async fn write(
 async fn erase(
     broker: &Broker,
     id: &DeviceId,
+    caller: &Caller,
     preconditions: &Preconditions,
 ) -> Result<(), Problem> {
     loop {
         let found = find(broker, id).await?;
+        caller.may_touch(found.device())?;
         judge(preconditions, &found)?;
         let expect = match found {
             Found::Nothing => return Ok(()),

@@ -16,6 +16,7 @@ use http::{HeaderMap, StatusCode};
 use rand::Rng;
 use serde::Serialize;
 
+use crate::access::Caller;
 use crate::body::Json;
 use crate::call::{bounded, refused};
 use crate::clock;
@@ -40,6 +41,7 @@ struct Answer<'a> {
 /// the same id, settles it.
 pub(crate) async fn post(
     State(api): State<Api>,
+    caller: Caller,
     headers: HeaderMap,
     Json(body): Json,
 ) -> Result<Response, Problem> {
@@ -54,6 +56,7 @@ pub(crate) async fn post(
     let chosen = posted.id.clone();
     let id = chosen.clone().unwrap_or_else(generated_id);
     let event = posted.into_event(id, traceparent, &api.topics, clock::now());
+    caller.may_publish(&event.topics)?;
 
     let unknown = || {
         let problem = Problem::new(

@@ -14,7 +14,6 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
-use crate::access::Access;
 use crate::config::Config;
 use crate::metric::{Metrics, method_label};
 use crate::problem::{Kind, Problem};
@@ -26,35 +25,30 @@ const MAX_REQUEST_ID: usize = 64;
 /// What one server admits.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    access: Access,
     in_flight: Arc<Semaphore>,
     timeout: Duration,
 }
 
 impl Limits {
     /// The limits of a configuration.
-    pub(crate) fn new(config: &Config, access: Access) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
-            access,
             in_flight: Arc::new(Semaphore::new(config.max_in_flight)),
             timeout: config.timeout(),
         }
     }
 }
 
-/// Judges access, takes a place among the requests in flight, and bounds the time. Quotas by key
-/// belong here too, between access and the place.
+/// Takes a place among the requests in flight, and bounds the time. Quotas by key belong here too,
+/// before the place: the request says who asks.
 pub(crate) async fn limit(
     State(limits): State<Limits>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    limits.access.judge(&parts)?;
     let Ok(_place) = limits.in_flight.try_acquire() else {
         return Err(Problem::new(Kind::Overloaded, "come again in a moment"));
     };
-    let request = Request::from_parts(parts, body);
     timeout(limits.timeout, next.run(request))
         .await
         .map_err(|_| {

@@ -14,10 +14,12 @@
 //! Architecture invariant: tokens are write-only. No answer, log line or metric carries one, and no
 //! error quotes what a client sent.
 //!
+//! Architecture invariant: secrets too. One is in the answer that hands it out and nowhere else;
+//! who asks is judged in `access.rs`, before a body is read.
+//!
 //! # Places of what comes with its own issue
 //!
-//! * Authentication, scopes and tenants: `access.rs` judges every request of `/v1` before its body
-//!   is read. Until there are keys it lets only loopback in.
+//! * Tenants: a key has one, and `access/ring.rs` knows the one that there is.
 //! * Quotas and rate limits: beside the limit of requests in flight, in `layer.rs`.
 //! * `OpenAPI`: the routes and methods stand in one table in `router.rs`; each document's fields in
 //!   its `document.rs`.
@@ -41,6 +43,6 @@ mod router;
 mod server;
 mod text;
 
-pub use config::Config;
+pub use config::{Config, Keys};
 pub use metric::Metrics;
 pub use server::{RunError, Server, run};

@@ -49,7 +49,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             last_error: LastError::new(),
         };
-        for (route, method, statuses) in SERVED {
+        for (route, method, statuses, _) in SERVED {
             // What an alert asks for stands at zero too: the broker is away, or we are overloaded.
             let away = route.starts_with("/v1/").then_some(503);
             for status in statuses.iter().copied().chain(away) {
@@ -82,7 +82,7 @@ impl Metrics {
     /// What was answered, for operators who ask the process itself.
     pub fn figures(&self) -> Value {
         let mut by_route: Map<String, Value> = Map::new();
-        for (route, method, _) in SERVED {
+        for (route, method, ..) in SERVED {
             let mut by_status: Map<String, Value> = Map::new();
             for status in STATUSES {
                 let labels = Labels {

@@ -27,6 +27,10 @@ pub(crate) enum Kind {
     InvalidJson,
     /// The path, a header or the head itself.
     InvalidRequest,
+    /// No key, or none that is good.
+    Unauthenticated,
+    /// The key is good, but not for this.
+    Forbidden,
     /// The path leads nowhere.
     NoSuchRoute,
     /// No device with this id.
@@ -65,6 +69,8 @@ impl Kind {
         match self {
             Self::InvalidJson => (400, "invalid_json", "The body is not JSON"),
             Self::InvalidRequest => (400, "invalid_request", "The request is not valid"),
+            Self::Unauthenticated => (401, "unauthenticated", "A good key is needed"),
+            Self::Forbidden => (403, "forbidden", "The key may not do this"),
             Self::NoSuchRoute => (404, "no_such_route", "There is nothing at this path"),
             Self::NoSuchDevice => (404, "no_such_device", "There is no such device"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method is not allowed here"),
@@ -96,6 +102,8 @@ impl Kind {
     fn of_status(status: StatusCode) -> Option<Self> {
         Some(match status.as_u16() {
             ..400 => return None,
+            401 => Self::Unauthenticated,
+            403 => Self::Forbidden,
             404 => Self::NoSuchRoute,
             405 => Self::MethodNotAllowed,
             408 => Self::RequestTimeout,
@@ -125,6 +133,7 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     flaws: Vec<Flaw>,
     extra: Map<String, Value>,
+    challenge: Option<HeaderValue>,
 }
 
 impl Problem {
@@ -135,6 +144,7 @@ impl Problem {
             detail: detail.into(),
             flaws: Vec::new(),
             extra: Map::new(),
+            challenge: None,
         }
     }
 
@@ -150,6 +160,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.extra.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// The same with what the client has to show (RFC 9110 section 11.6.1).
+    #[must_use]
+    pub(crate) fn challenging(mut self, challenge: &str) -> Self {
+        self.challenge = HeaderValue::try_from(challenge).ok();
         self
     }
 
@@ -188,6 +205,9 @@ impl Problem {
             if let Some(value) = refusal.get(&name) {
                 headers.insert(name, value.clone());
             }
+        }
+        if let Some(challenge) = &self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
         }
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

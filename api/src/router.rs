@@ -6,11 +6,12 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use fanfare_nats::key::Right;
 use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Broker, Readiness};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::access::Access;
+use crate::access::{self, Access, Needs};
 use crate::config::Config;
 use crate::layer::{self, Limits};
 use crate::metric::Metrics;
@@ -21,20 +22,26 @@ const EVENTS: &str = "/v1/events";
 const LIVEZ: &str = "/livez";
 const READYZ: &str = "/readyz";
 
-/// Every route and method with the statuses it answers with when all goes well: the closed set of
-/// the metrics' labels.
-pub(crate) const SERVED: [(&str, &str, &[u16]); 6] = [
-    (DEVICE, "GET", &[200, 304]),
-    (DEVICE, "PUT", &[200, 201]),
-    (DEVICE, "DELETE", &[204]),
-    (EVENTS, "POST", &[200, 201]),
-    (LIVEZ, "GET", &[200]),
-    (READYZ, "GET", &[200]),
+/// Every route and method with the statuses it answers with when all goes well, the closed set of
+/// the metrics' labels, and who may come. What does not stand here is served to nobody.
+pub(crate) const SERVED: [(&str, &str, &[u16], Needs); 6] = [
+    (DEVICE, "GET", &[200, 304], DEVICE_READ),
+    (DEVICE, "PUT", &[200, 201], DEVICE_PUT),
+    (DEVICE, "DELETE", &[204], DEVICE_REMOVE),
+    (EVENTS, "POST", &[200, 201], PUBLISH),
+    (LIVEZ, "GET", &[200], Needs::NOTHING),
+    (READYZ, "GET", &[200], Needs::NOTHING),
 ];
+
+const DEVICE_READ: Needs = Needs::one_of(&[Right::Read, Right::DevicesWrite]).or_device();
+const DEVICE_PUT: Needs =
+    Needs::one_of(&[Right::DevicesWrite, Right::DevicesWriteSelf]).or_device();
+const DEVICE_REMOVE: Needs = Needs::one_of(&[Right::DevicesWrite]).or_device();
+const PUBLISH: Needs = Needs::one_of(&[Right::Publish]);
 
 /// The label of a matched path; `none` for what matches no route.
 pub(crate) fn route_label(matched: Option<&str>) -> &'static str {
-    let mut routes = SERVED.iter().map(|(route, _, _)| *route);
+    let mut routes = SERVED.iter().map(|(route, ..)| *route);
     routes.find(|it| Some(*it) == matched).unwrap_or("none")
 }
 
@@ -54,6 +61,7 @@ pub(crate) fn router(
     broker: Broker,
     metrics: Metrics,
     readiness: Readiness,
+    access: Access,
 ) -> Router {
     let api = Api {
         broker,
@@ -72,17 +80,18 @@ pub(crate) fn router(
         .route(LIVEZ, get(probe::livez))
         .route(READYZ, get(probe::readyz))
         .with_state(api);
-    observed(limited(versioned, config).merge(probes), metrics)
+    let routes = limited(versioned, config).merge(probes);
+    observed(admitted(routes, access), metrics)
 }
 
-/// What holds for requests of work, not for probes: access, limits, time.
+/// What holds for every request that has a route: somebody who may come there asks.
+fn admitted(routes: Router, access: Access) -> Router {
+    routes.layer(from_fn_with_state(access, access::admit))
+}
+
+/// What holds for requests of work, not for probes: limits, time.
 pub(crate) fn limited(routes: Router, config: &Config) -> Router {
-    let limits = Limits::new(
-        config,
-        Access {
-            is_open: config.insecure_no_auth,
-        },
-    );
+    let limits = Limits::new(config);
     routes
         .layer(DefaultBodyLimit::max(config.max_body_bytes))
         .layer(from_fn_with_state(limits, layer::limit))

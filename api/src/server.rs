@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, unprotected};
+use crate::access::{self, Access, Ring};
+use crate::config::{Config, Policy, unprotected};
 use crate::metric::Metrics;
 use crate::router::router;
 
@@ -40,7 +41,7 @@ pub enum RunError {
     /// The address is not written as one.
     #[error("`api.listen` {0}")]
     Address(String),
-    /// Others could reach it and it asks for no keys.
+    /// Others could reach it, and it would ask for no keys until there is one.
     #[error("{}", unprotected(*.0))]
     Unprotected(SocketAddr),
     /// The port is taken or not ours.
@@ -110,7 +111,21 @@ impl Server {
     ) -> Result<(), RunError> {
         let (presence, not_read) = broker.appear(service(metrics.clone()), stop.clone());
         drop(not_read); // Nothing is divided among these.
-        let router = router(&self.config, broker, metrics, readiness.clone());
+        let (policy, ring) = (self.config.policy(), Ring::default());
+        let access = Access::new(policy, ring.clone());
+        if policy != Policy::Open {
+            let first = access::first(&ring, &broker, &readiness);
+            let _stopped = stop.run_until_cancelled(first).await;
+        }
+        let followed = {
+            let (broker, readiness, stop) = (broker.clone(), readiness.clone(), stop.clone());
+            async move {
+                if policy != Policy::Open {
+                    access::follow(ring, broker, readiness, stop).await;
+                }
+            }
+        };
+        let router = router(&self.config, broker, metrics, readiness.clone(), access);
         readiness.met(CONDITION);
         let ended = accept(
             self.listener,
@@ -121,7 +136,7 @@ impl Server {
                 readiness.unmet(CONDITION, "stopping");
             },
         );
-        let ended = ended.await;
+        let (ended, ()) = tokio::join!(ended, followed);
         presence.end().await;
         ended
     }
@@ -154,8 +169,15 @@ pub async fn run(
     let server = Server::bind(config).await?;
     let address = server.address();
     tracing::info!(%address, "the API listens");
-    if server.config.insecure_no_auth {
-        tracing::warn!(%address, "the API asks for no keys: whoever reaches it may do everything");
+    match server.config.policy() {
+        Policy::Required => {}
+        Policy::UntilFirst => tracing::info!(
+            %address,
+            "without a key in the bucket the API asks for none: whoever reaches it may do everything"
+        ),
+        Policy::Open => {
+            tracing::warn!(%address, "the API asks for no keys: whoever reaches it may do everything");
+        }
     }
     server.serve(broker, metrics, readiness, stop).await
 }

@@ -100,6 +100,7 @@ fn device(n: u64) -> Device {
             filters: Vec::new(),
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        secret: None,
     }
 }
 

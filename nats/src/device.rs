@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::DeviceHash;
 use crate::event::{NameError, check_name};
 pub use crate::filter::{Circle, Filter};
+use crate::key::SecretHash;
 use crate::schema;
 use crate::topic::{Pattern, Topic, TopicError};
 
@@ -156,6 +157,8 @@ pub struct Device {
     pub subscriptions: Vec<Subscription>,
     /// When this token was first registered for this device; what a provider's 410 is compared with.
     pub registered_at: Timestamp,
+    /// By what the installation proves that it is this device; `None` where it never got a secret.
+    pub secret: Option<SecretHash>,
 }
 
 /// The wire form; the version is that of the shape.
@@ -172,6 +175,8 @@ struct WireDevice {
     time_zone: Option<String>,
     topics: Vec<WireSubscription>,
     registered_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret_sha256: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -222,6 +227,7 @@ impl Device {
                 })
                 .collect(),
             registered_at: self.registered_at,
+            secret_sha256: self.secret.map(SecretHash::to_hex),
         };
         serde_json::to_vec(&wire).unwrap_or_default()
     }
@@ -259,6 +265,8 @@ impl Device {
             time_zone: wire.time_zone,
             subscriptions,
             registered_at: wire.registered_at,
+            // One that cannot be read proves nothing; the device is a device all the same.
+            secret: wire.secret_sha256.as_deref().and_then(SecretHash::parse),
         })
     }
 }
@@ -295,6 +303,7 @@ mod tests {
                 }],
             }],
             registered_at: Timestamp::UNIX_EPOCH,
+            secret: Some(crate::key::NewSecret::of_device().hash()),
         };
         assert_eq!(Device::decode(&device.encode()).unwrap(), device);
         assert!(!format!("{device:?}").contains(&"ab".repeat(32)));

@@ -30,6 +30,8 @@ pub mod filter;
 mod genuine;
 pub mod hash;
 pub mod index;
+pub mod key;
+pub mod keys;
 pub mod lanes;
 pub mod lease;
 pub mod level;

@@ -33,7 +33,7 @@ pub enum Role {
     Ops,
     /// Whoever checks the promise: reads everything, changes nothing.
     Auditor,
-    /// Creates and changes streams, buckets and consumers. Never a running role.
+    /// Creates and changes streams, buckets and consumers, and hands out keys. Never a running role.
     Owner,
 }
 
@@ -78,7 +78,7 @@ impl Role {
             Self::Api => "keeps device documents, publishes what applications post",
             Self::Ops => "people and consoles: looks, pauses lanes, sends dead letters again",
             Self::Auditor => "`fanfare verify` and `why`: reads everything, publishes nothing",
-            Self::Owner => "`fanfare admin apply`: streams, buckets, consumers; no running role",
+            Self::Owner => "`fanfare admin apply`, `keys`: streams, buckets, keys; no running role",
         }
     }
 }

@@ -39,6 +39,7 @@ mod contract {
     mod feed;
     mod forced;
     mod grow;
+    mod keys;
     mod leases;
     mod least_privilege;
     mod members;

@@ -79,6 +79,7 @@ fn device(n: usize, patterns: &[&str]) -> (DeviceId, Device) {
             })
             .collect(),
         registered_at: Timestamp::UNIX_EPOCH,
+        secret: None,
     };
     (DeviceId::parse(&format!("device-{n}")).unwrap(), device)
 }

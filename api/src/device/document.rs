@@ -1,11 +1,13 @@
 //! The device's document on the wire, in and out. Pure.
 
 use fanfare_nats::device::{Circle, MAX_SUBSCRIPTIONS, MAX_TOKEN_LEN};
+use fanfare_nats::key::NewSecret;
 use fanfare_nats::{AppName, Device, DeviceId, Filter, Pattern, Subscription, Token};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::access::{Claim, Leave};
 use crate::fields::{Fields, Flaw, Flaws, Read};
 use crate::text;
 
@@ -32,17 +34,43 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// The document to store over the one before: a token keeps the time it was first registered,
-    /// another token is registered now. The same token under another app is another address.
-    pub(crate) fn over(self, before: Option<&Device>, now: Timestamp) -> Device {
+    /// another token is registered now. The same token under another app is another address. The
+    /// secret stays too; whoever registers gets the new one.
+    pub(crate) fn over(
+        self,
+        before: Option<&Device>,
+        leave: Leave,
+        new_secret: &NewSecret,
+        now: Timestamp,
+    ) -> Device {
         let same = before.filter(|it| it.token == self.token && it.app == self.app);
+        let secret = match before {
+            Some(before) if leave != Leave::Register => before.secret,
+            Some(_) | None => Some(new_secret.hash()),
+        };
+        let user = match leave {
+            Leave::Full => self.user,
+            Leave::Own | Leave::Register => before.and_then(|it| it.user.clone()),
+        };
         Device {
             app: self.app,
             token: self.token,
-            user: self.user,
+            user,
             locale: self.locale,
             time_zone: self.time_zone,
             subscriptions: self.subscriptions,
             registered_at: same.map_or(now, |it| it.registered_at),
+            secret,
+        }
+    }
+
+    /// What it says that its writer has to be entitled to.
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        Claim {
+            app: &self.app,
+            token: &self.token,
+            user: self.user.as_deref(),
+            follows_all: (self.subscriptions.iter()).any(|it| it.pattern.as_str() == ">"),
         }
     }
 }
@@ -183,6 +211,9 @@ pub(crate) struct Shown<'a> {
     time_zone: Option<&'a str>,
     topics: Vec<ShownSubscription<'a>>,
     registered_at: Timestamp,
+    /// Once, to whoever registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -207,6 +238,17 @@ pub(crate) fn shown<'a>(id: &'a DeviceId, device: &'a Device) -> Shown<'a> {
         time_zone: device.time_zone.as_deref(),
         topics: topics.collect(),
         registered_at: device.registered_at,
+        secret: None,
+    }
+}
+
+impl<'a> Shown<'a> {
+    /// The same with the secret that was made for it.
+    pub(crate) fn with(self, secret: Option<&'a NewSecret>) -> Self {
+        Self {
+            secret: secret.map(NewSecret::reveal),
+            ..self
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_api::{Config, Metrics, RunError, Server};
+use fanfare_api::{Config, Keys, Metrics, RunError, Server};
 use fanfare_nats::connect::ConnectOptions;
 use fanfare_nats::stream::Topology;
 use fanfare_nats::testing::TestServer;
@@ -83,8 +83,16 @@ impl Answer {
 }
 
 impl Api {
+    /// Without keys, until there is one.
     pub async fn start() -> Self {
         Self::start_with(Config::default()).await
+    }
+
+    /// One that asks for keys from the start.
+    pub async fn start_locked() -> Self {
+        let keys = Some(Keys::Required);
+        let config = Config::default();
+        Self::start_with(Config { keys, ..config }).await
     }
 
     pub async fn start_with(config: Config) -> Self {
@@ -99,7 +107,13 @@ impl Api {
             .unwrap();
         broker.ensure(&Topology::new(1, Vec::new())).await.unwrap();
         let listen = "127.0.0.1:0".to_owned();
-        let api = Server::bind(Config { listen, ..config }).await.unwrap();
+        let keys = config.keys.or(Some(Keys::UntilFirst));
+        let config = Config {
+            listen,
+            keys,
+            ..config
+        };
+        let api = Server::bind(config).await.unwrap();
         let url = format!("http://{}", api.address());
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();

@@ -80,6 +80,7 @@ fn document(app: &str, token: &str, user: Option<&str>, interests: &[(&str, u8)]
             .map(|(it, filter)| subscription(it, *filter))
             .collect(),
         registered_at: Timestamp::UNIX_EPOCH,
+        secret: None,
     }
 }
 

@@ -84,6 +84,10 @@ impl Draft<'_> {
         format!("KV_{}", self.names().control_bucket())
     }
 
+    fn keys(&self) -> String {
+        format!("KV_{}", self.names().keys_bucket())
+    }
+
     /// The streams whose shape a role looks at before it starts.
     fn check_first(&mut self, streams: &[String]) {
         for stream in streams {
@@ -125,7 +129,7 @@ impl Draft<'_> {
 
     fn api(&mut self) {
         let (names, devices) = (self.names().clone(), self.names().devices_bucket());
-        self.check_first(&[names.events(), self.devices(), self.control()]);
+        self.check_first(&[names.events(), self.devices(), self.control(), self.keys()]);
         let events = format!("{}.event.api.>", names.prefix());
         self.say(events, "events that applications post");
         self.call(
@@ -136,6 +140,10 @@ impl Draft<'_> {
         self.key(&devices, "d.*", "device documents");
         let stream = self.devices();
         self.call("STREAM.MSG.GET", &stream, "a device, from the leader");
+        let stream = self.keys();
+        self.call("STREAM.MSG.GET", &stream, "keys, from the leader");
+        let used = names.keys_bucket();
+        self.key(&used, "u.*.*", "when a key was used; it makes none");
         self.member(Role::Api);
     }
 
@@ -307,6 +315,8 @@ impl Draft<'_> {
             format!("{api}.>"),
             "creates, changes and removes anything stored",
         );
+        let keys = self.names().keys_bucket();
+        self.key(&keys, "k.*.*", "hands keys out and takes them back");
         self.say("$JS.SNAPSHOT.ACK.>".to_owned(), "takes a backup");
         self.say("$JS.SNAPSHOT.RESTORE.>".to_owned(), "brings one back");
     }

@@ -72,6 +72,7 @@ fn device(token: &str, patterns: &[&str]) -> Device {
             .map(|it| subscription(it, json!([])))
             .collect(),
         registered_at: at(0),
+        secret: None,
     }
 }
 

@@ -178,5 +178,6 @@ pub(crate) fn device(token: &str) -> Device {
             filters: Vec::new(),
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        secret: None,
     }
 }

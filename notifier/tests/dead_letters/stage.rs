@@ -160,6 +160,7 @@ pub(crate) fn device(n: usize) -> (DeviceId, Device) {
             filters: vec![],
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        secret: None,
     };
     (DeviceId::parse(&format!("device-{n}")).unwrap(), device)
 }

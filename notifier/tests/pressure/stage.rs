@@ -227,6 +227,7 @@ fn device(app: &str, n: usize) -> (DeviceId, Device) {
             filters: vec![],
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        secret: None,
     };
     (DeviceId::parse(&format!("{app}-{n}")).unwrap(), device)
 }

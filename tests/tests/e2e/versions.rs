@@ -169,6 +169,7 @@ fn device(name: &str) -> Device {
             filters: vec![],
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        secret: None,
     }
 }
 

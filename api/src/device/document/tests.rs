@@ -106,18 +106,64 @@ fn filters_come_from_a_closed_set() {
 #[test]
 fn a_token_keeps_its_time_and_another_token_or_app_gets_the_current_time() {
     let (then, now) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-    let first = wanted("one").over(None, then);
+    let secret = NewSecret::of_device();
+    let first = wanted("one").over(None, Leave::Full, &secret, then);
     assert_eq!(first.registered_at, then);
-    assert_eq!(wanted("one").over(Some(&first), now).registered_at, then);
-    assert_eq!(wanted("two").over(Some(&first), now).registered_at, now);
+    assert_eq!(
+        wanted("one")
+            .over(Some(&first), Leave::Full, &secret, now)
+            .registered_at,
+        then
+    );
+    assert_eq!(
+        wanted("two")
+            .over(Some(&first), Leave::Full, &secret, now)
+            .registered_at,
+        now
+    );
     let moved = read(json!({"app": "android", "token": "one"}), None).unwrap();
-    assert_eq!(moved.over(Some(&first), now).registered_at, now);
+    assert_eq!(
+        moved
+            .over(Some(&first), Leave::Full, &secret, now)
+            .registered_at,
+        now
+    );
+}
+
+#[test]
+fn a_secret_stays_until_somebody_registers_and_whose_it_is_only_a_backend_says() {
+    let (one, two) = (NewSecret::of_device(), NewSecret::of_device());
+    let of = |user: &str| read(json!({"app": "ios", "token": "t", "user": user}), None).unwrap();
+    let over = |wanted: Wanted, before: Option<&Device>, leave, secret| {
+        wanted.over(before, leave, secret, Timestamp::UNIX_EPOCH)
+    };
+    let first = over(of("ada"), None, Leave::Full, &one);
+    assert_eq!(first.secret, Some(one.hash()));
+    let full = over(of("bob"), Some(&first), Leave::Full, &two);
+    assert_eq!(
+        (full.secret, full.user.as_deref()),
+        (Some(one.hash()), Some("bob"))
+    );
+    let own = over(wanted("t"), Some(&first), Leave::Own, &two);
+    assert_eq!(
+        (own.secret, own.user.as_deref()),
+        (Some(one.hash()), Some("ada"))
+    );
+    let register = over(wanted("t"), Some(&first), Leave::Register, &two);
+    let shown = (register.secret, register.user.as_deref());
+    assert_eq!(shown, (Some(two.hash()), Some("ada")));
+    assert_eq!(over(wanted("t"), None, Leave::Register, &two).user, None);
 }
 
 #[test]
 fn what_is_shown_and_what_is_refused_never_holds_the_token() {
     let secret = "canary-0123456789-canary";
-    let device = wanted(secret).over(None, Timestamp::UNIX_EPOCH);
+    let device = wanted(secret).over(
+        None,
+        Leave::Full,
+        &NewSecret::of_device(),
+        Timestamp::UNIX_EPOCH,
+    );
     let id = DeviceId::parse("phone-1").unwrap();
     let shown = serde_json::to_string(&shown(&id, &device)).unwrap();
     assert!(

@@ -46,6 +46,9 @@ asks  ...O.. $KV.fanfare_control.prefer.source.usgs                         a wi
 asks  F..... $KV.fanfare_control.m.fetcher.x                                a fetcher lives
 asks  .N.... $KV.fanfare_control.m.notifier.x                               a notifier lives
 asks  ..A... $KV.fanfare_control.m.api.x                                    an api lives
+asks  .....W $KV.fanfare_keys.k.main.x                                      a key
+asks  ..A... $KV.fanfare_keys.u.main.x                                      when a key was used
+asks  ...... $KV.fanfare_keys.x                                             anything else among keys
 
 # Looking at streams and messages.
 asks  ...OUW $JS.API.INFO                                                   the account
@@ -57,14 +60,14 @@ asks  .N.OUW $JS.API.STREAM.INFO.FANFARE_RECEIPTS                           the 
 asks  .N.OUW $JS.API.STREAM.INFO.FANFARE_DEAD                               the dead letters' stream
 asks  .NAOUW $JS.API.STREAM.INFO.KV_fanfare_devices                         the devices' bucket
 asks  FNAOUW $JS.API.STREAM.INFO.KV_fanfare_control                         the control bucket
-asks  ...OUW $JS.API.STREAM.INFO.KV_fanfare_keys                            the keys' bucket
+asks  ..AOUW $JS.API.STREAM.INFO.KV_fanfare_keys                            the keys' bucket
 reads .NAOUW $JS.API.STREAM.MSG.GET.FANFARE_EVENTS                          an event, read
 reads .N.OUW $JS.API.STREAM.MSG.GET.FANFARE_TASKS                           a task, read
 reads .N.OUW $JS.API.STREAM.MSG.GET.FANFARE_RECEIPTS                        a receipt, read
 reads ...OUW $JS.API.STREAM.MSG.GET.FANFARE_DEAD                            a dead letter, read
 reads .NAOUW $JS.API.STREAM.MSG.GET.KV_fanfare_devices                      a device, read
 reads FN.OUW $JS.API.STREAM.MSG.GET.KV_fanfare_control                      members and cursors
-reads .....W $JS.API.STREAM.MSG.GET.KV_fanfare_keys                         a key, read
+reads ..A..W $JS.API.STREAM.MSG.GET.KV_fanfare_keys                         a key, read
 reads .....W $JS.API.DIRECT.GET.KV_fanfare_control                          members by direct get
 reads .....W $JS.API.DIRECT.GET.KV_fanfare_devices                          devices by direct get
 asks  .....W $JS.API.DIRECT.GET.KV_fanfare_devices.$KV.fanfare_devices.d.x  a device by direct get
@@ -156,6 +159,8 @@ hears ...... fanfare.ctl.>                                                  what
 hears ...... fanfare.task.>                                                 tasks, live
 hears ...... $KV.fanfare_devices.>                                          devices, live
 hears ...... $KV.fanfare_control.>                                          control records, live
+hears ...... $KV.fanfare_keys.>                                             keys, live
+asks  .....W $JS.API.CONSUMER.CREATE.KV_fanfare_keys                        reads keys in bulk
 hears ...O.. $JS.EVENT.ADVISORY.>                                           the broker's advisories
 hears ...O.. $JS.EVENT.METRIC.>                                             the broker's metrics
 hears ...... $JS.ACK.>                                                      acknowledgements

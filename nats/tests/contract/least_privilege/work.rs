@@ -9,6 +9,7 @@ use fanfare_nats::claim::Message;
 use fanfare_nats::consumer::Claims;
 use fanfare_nats::dead::{Case, DeadLetter, Done, Wanted};
 use fanfare_nats::event::SourceName;
+use fanfare_nats::key::{Key, Scope, Tenant};
 use fanfare_nats::lease::Times;
 use fanfare_nats::members::Member;
 use fanfare_nats::permissions::Role;
@@ -37,6 +38,12 @@ async fn own(broker: &Broker, topology: &Topology) {
     let steps = fanfare_nats::stream::steps(broker.verify(topology).await);
     assert!(broker.apply(topology, &steps).await.unwrap().is_empty());
     broker.begin_epoch(topology, 99).await.unwrap();
+    let (mut key, _) = Key::create(Tenant::main(), "x", vec![Scope::Read], None, now()).unwrap();
+    let revision = broker.create_key(&key).await.unwrap();
+    key.revoked_at = Some(now());
+    broker.replace_key(&key, revision).await.unwrap();
+    assert_eq!(broker.keys().await.unwrap()[0].key, key);
+    assert!(broker.key_uses().await.unwrap().is_empty());
     let mut copy = Vec::new();
     broker.back_up("FANFARE_EVENTS", &mut copy).await.unwrap();
     assert!(!copy.is_empty());
@@ -70,6 +77,9 @@ async fn live(broker: &Broker, role: Role) {
 
 async fn serve(broker: &Broker) -> Event {
     live(broker, Role::Api).await;
+    let key = broker.keys().await.unwrap().remove(0).key;
+    let name = (key.tenant, key.id);
+    broker.note_key_use(&name, now()).await.unwrap();
     let (phone, document) = (id("phone-1"), device("token-1"));
     let put = broker.put_device(&phone, &document, Expect::Absent).await;
     let revision = put.unwrap();

@@ -1,0 +1,82 @@
+//! What a route needs: the table's column. A new route has to say it to compile.
+
+use fanfare_nats::key::Right;
+use http::Method;
+
+use super::caller::Caller;
+use super::forbidden;
+use crate::problem::Problem;
+use crate::router::SERVED;
+
+/// Who may come to a route. What may be done there can depend on more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Any one of these; `admin` always does.
+    rights: &'static [Right],
+    /// The device that the path names may come with its own secret.
+    is_for_device: bool,
+    is_open: bool,
+}
+
+impl Needs {
+    /// Everyone, without a key: probes, and what tells nothing of anybody.
+    pub(crate) const NOTHING: Self = Self {
+        rights: &[],
+        is_for_device: false,
+        is_open: true,
+    };
+
+    /// A key with one of these rights, or with `admin`.
+    pub(crate) const fn one_of(rights: &'static [Right]) -> Self {
+        Self {
+            rights,
+            is_for_device: false,
+            is_open: false,
+        }
+    }
+
+    /// Or the device that the path names.
+    pub(crate) const fn or_device(self) -> Self {
+        Self {
+            is_for_device: true,
+            ..self
+        }
+    }
+
+    /// Whether nobody is asked who he is.
+    pub(crate) fn is_open(self) -> bool {
+        self.is_open
+    }
+
+    /// What a route and method need; `None` if there is no such route.
+    pub(super) fn of_route(path: &str, method: &Method) -> Option<Self> {
+        // What serves GET serves HEAD.
+        let method = if *method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
+        let mut rows = SERVED.iter();
+        let row = rows.find(|(route, it, ..)| *route == path && *it == method.as_str());
+        row.map(|(.., needs)| *needs)
+    }
+
+    /// Whether such a caller may come.
+    pub(super) fn admit(self, caller: &Caller) -> Result<(), Problem> {
+        let may = match caller {
+            Caller::Anyone => true,
+            // Whether it is this device's is known when the device is.
+            Caller::Device(_) => self.is_for_device,
+            Caller::Key(key) => key.has(Right::Admin) || self.rights.iter().any(|it| key.has(*it)),
+        };
+        if may {
+            return Ok(());
+        }
+        let words: Vec<&str> = self.rights.iter().map(|it| it.as_str()).collect();
+        let scope = match words.as_slice() {
+            [] => Right::Admin.as_str().to_owned(),
+            words => words.join(" "),
+        };
+        Err(forbidden("the key does not have one of the scopes", &scope).with("scopes", words))
+    }
+}
