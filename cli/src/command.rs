@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod embedded;
 pub(crate) mod init;
+mod keys;
 mod lanes;
 mod leases;
 mod members;
@@ -77,6 +78,8 @@ enum Which {
     Why(why::Why),
     /// Shows what was given up, and sends it again
     DeadLetters(dead_letters::DeadLetters),
+    /// Hands out keys of the API, shows them, takes them back
+    Keys(keys::Keys),
     /// Shows the lanes, pauses and resumes them
     Lanes(lanes::Lanes),
     /// Shows which fetcher reads each exclusive source, and moves that to another one
@@ -104,6 +107,7 @@ impl Command {
             Which::Verify(verify) => Box::pin(verify.run(&common, environment)).await,
             Which::Why(why) => Box::pin(why.run(&common, environment)).await,
             Which::DeadLetters(letters) => Box::pin(letters.run(&common, environment)).await,
+            Which::Keys(keys) => Box::pin(keys.run(&common, environment)).await,
             Which::Lanes(lanes) => Box::pin(lanes.run(&common, environment)).await,
             Which::Leases(leases) => Box::pin(leases.run(&common, environment)).await,
             Which::Members(members) => Box::pin(members.run(&common, environment)).await,

@@ -99,7 +99,7 @@ pub(crate) fn user(folder: &Path, role: Role) -> Option<(String, String)> {
 /// connection.
 pub(crate) fn of_connection(connection: &str) -> Role {
     match connection {
-        "admin" | "demo" => Role::Owner,
+        "admin" | "demo" | "keys" => Role::Owner,
         "verify" | "why" | "members" => Role::Auditor,
         role => Role::parse(role).unwrap_or(Role::Ops),
     }

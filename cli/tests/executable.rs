@@ -23,6 +23,7 @@ fn fanfare(folder: &Path) -> Launch {
         .folder(folder)
         .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("FANFARE__API__LISTEN", "127.0.0.1:0")
+        .env("FANFARE__API__KEYS", "until_first")
         .env("FANFARE__LOG__FORMAT", "text");
     for name in [
         "NATS_URL",

@@ -52,6 +52,7 @@ pub fn free(launch: Launch, folder: &Path) -> Launch {
         .folder(folder)
         .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("FANFARE__API__LISTEN", "127.0.0.1:0")
+        .env("FANFARE__API__KEYS", "until_first")
         .env("FANFARE__LOG__FORMAT", "json");
     for name in [
         "NATS_URL",

@@ -21,8 +21,10 @@ async fn a_device_is_registered_read_updated_and_removed() {
     api.get(PHONE).await.check_problem(404, "no_such_device");
 
     let token = "ab".repeat(32);
-    let created = api.put(PHONE, &[], &document(&token)).await;
+    let mut created = api.put(PHONE, &[], &document(&token)).await;
     assert_eq!(created.status, 201, "{created:?}");
+    let secret = created.body.as_object_mut().unwrap().remove("secret");
+    assert!(secret.is_some(), "told once: {created:?}");
     let shown = api.get(PHONE).await;
     assert_eq!((shown.status.as_u16(), &shown.body), (200, &created.body));
     assert_eq!(shown.header("etag"), created.header("etag"));

@@ -120,7 +120,7 @@ impl Api {
         let metrics = Metrics::register(&mut Registry::default());
         serving.spawn(api.serve(broker.clone(), metrics, readiness.clone(), stop.clone()));
         let client = Client::builder().no_proxy().build().unwrap();
-        Self {
+        let api = Self {
             server,
             broker,
             readiness,
@@ -128,7 +128,10 @@ impl Api {
             client,
             stop,
             serving,
-        }
+        };
+        // The keys are read: who asks is judged by them, and not put off.
+        eventually(async || api.get("/readyz").await, |it| it.status == 200).await;
+        api
     }
 
     /// Sends a request with optional headers and JSON.

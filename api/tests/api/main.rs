@@ -8,5 +8,6 @@
 mod device;
 mod event;
 mod harness;
+mod keys;
 mod outage;
 mod refusal;

@@ -35,7 +35,7 @@ impl Up {
         common: &Common,
         environment: &Environment,
     ) -> Result<(), Failure> {
-        let config = common.load(environment)?;
+        let mut config = common.load(environment)?;
         for note in config.notes() {
             tracing::info!("note: {note}");
         }
@@ -56,6 +56,7 @@ impl Up {
             options.servers = servers.map(Server::url).collect();
             options.replicas = child.brokers.replicas();
             introduce(child);
+            open_until_first(&mut config.api);
         }
         let usual = if is_given {
             Manage::Verify
@@ -88,6 +89,20 @@ impl Up {
             tracing::warn!("nats-server did not end in time and was killed");
         }
         ended
+    }
+}
+
+/// Whoever tries fanfare out on this machine needs no key until he makes one. Where a server was named,
+/// or a word said about keys, the API asks for one.
+fn open_until_first(api: &mut fanfare_api::Config) {
+    if api.keys.is_none() && !api.insecure_no_auth && api.is_loopback() {
+        api.keys = Some(fanfare_api::Keys::UntilFirst);
+        eprintln!(
+            "fanfare: the API on {} asks for no key until there is one: whoever is on this machine may \
+             do everything.\n  to change that: fanfare keys create backend --scope devices:write \
+             --scope 'events:publish:>'",
+            api.listen
+        );
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Launch {
         .arg(file)
         .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("FANFARE__API__LISTEN", "127.0.0.1:0")
+        .env("FANFARE__API__KEYS", "until_first")
         .env("FANFARE__LOG__FORMAT", "json");
     for name in ["NATS_URL", "NATS_CONTEXT", "FANFARE_CONFIG", "RUST_LOG"] {
         launch = launch.env_remove(name);

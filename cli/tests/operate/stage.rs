@@ -173,6 +173,7 @@ impl Stage {
             .arg(file)
             .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
             .env("FANFARE__API__LISTEN", "127.0.0.1:0")
+            .env("FANFARE__API__KEYS", "until_first")
             .env("FANFARE__LOG__FORMAT", "json")
             .env("FANFARE__NATS__ACK_WAIT_MS", "2000");
         if let Some(user) = self.user {

@@ -88,8 +88,10 @@ format = "json"
 [admin]
 listen = "127.0.0.1:0"
 
+# Nobody but this demo: the API asks for no keys, as it would as soon as there is one.
 [api]
 listen = "127.0.0.1:0"
+keys = "until_first"
 
 [notifier]
 concurrency = {CONCURRENCY}
