@@ -17,7 +17,7 @@ use super::ring::{Ring, Seen};
 const EVERY: Duration = Duration::from_secs(1);
 /// How often everything is read anew. Whatever became of the bucket is known then, were it restored
 /// from a copy and its revisions smaller than before.
-const ANEW_EVERY: Duration = Duration::from_secs(60);
+const ANEW_EVERY: Duration = Duration::from_mins(1);
 /// How long the first reading may take before requests are let in, and told to come again.
 const FIRST: Duration = Duration::from_secs(3);
 /// The condition of readiness.

@@ -79,6 +79,12 @@ async fn a_key_opens_until_it_is_taken_back() {
         ask(&api, Method::POST, "/v1/events", &publish, Some(&body)).await
     };
     assert_eq!(post("news.local", "1").await.status, 201);
+    let both = json!({"id": "2", "topics": ["news.a", "quakes.us"], "title": "Two"});
+    let both = ask(&api, Method::POST, "/v1/events", &publish, Some(&both)).await;
+    both.check_problem(403, "forbidden");
+    let user = json!({"id": "3", "user": "ada", "title": "Three"});
+    let user = ask(&api, Method::POST, "/v1/events", &publish, Some(&user)).await;
+    user.check_problem(403, "forbidden");
     let elsewhere = post("quakes.us", "2").await;
     elsewhere.check_problem(403, "forbidden");
     let challenge = elsewhere.header("www-authenticate");

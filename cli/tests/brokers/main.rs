@@ -2,5 +2,6 @@
 
 mod deployed;
 mod fanfare;
+mod keys;
 mod shipped;
 mod up;

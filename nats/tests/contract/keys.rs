@@ -23,7 +23,7 @@ async fn a_key_is_stored_once_and_changed_by_one_of_two(server: TestServer) {
     // The same bytes again are the same key; other bytes under its id are another.
     assert_eq!(broker.create_key(&one).await.unwrap(), revision);
     let mut other = one.clone();
-    other.name = "another".to_owned();
+    "another".clone_into(&mut other.name);
     let refused = broker.create_key(&other).await.unwrap_err();
     assert!(matches!(refused, KeysError::Conflict), "{refused:?}");
 
