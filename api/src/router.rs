@@ -85,7 +85,7 @@ pub(crate) fn router(
 }
 
 /// What holds for every request that has a route: somebody who may come there asks.
-fn admitted(routes: Router, access: Access) -> Router {
+pub(crate) fn admitted(routes: Router, access: Access) -> Router {
     routes.layer(from_fn_with_state(access, access::admit))
 }
 

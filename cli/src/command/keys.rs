@@ -1,9 +1,5 @@
 //! `fanfare keys`: who may call the API. A secret is printed once, alone on standard output, and kept
 //! nowhere.
-#![expect(
-    clippy::doc_markdown,
-    reason = "comments on flags are help texts, shown as they are"
-)]
 
 mod table;
 
