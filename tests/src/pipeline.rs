@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::api::Api;
 use crate::audit::{Audit, Registrations, StoredEvent};
 use crate::eventually::eventually;
-use crate::process::{Ended, Process, executable, free, launch_of};
+use crate::process::{Ended, Process, executable, free, launch_of, without_keys};
 use crate::proxy::Proxy;
 
 /// One at a time in a process: their timing is part of what they show, and the machine has few
@@ -211,7 +211,7 @@ impl Pipeline {
             (None, None) => executable(),
         };
         let launch = match ground {
-            None => launch_of(executable, self.folder.path()),
+            None => without_keys(launch_of(executable, self.folder.path())),
             Some(ground) => free(ground.launch(executable), self.folder.path()),
         };
         let launch = if self.setup.is_three {

@@ -38,7 +38,13 @@ pub struct Ended {
 
 /// The executable, free of what the person who runs the tests has configured, started in `folder`.
 pub fn launch(folder: &Path) -> Launch {
-    launch_of(executable(), folder)
+    without_keys(launch_of(executable(), folder))
+}
+
+/// Its API asks for no keys until there is one. Not for executables of other versions, which may not
+/// know the word.
+pub fn without_keys(launch: Launch) -> Launch {
+    launch.env("FANFARE__API__KEYS", "until_first")
 }
 
 /// As [`launch`], of another executable.
@@ -52,7 +58,6 @@ pub fn free(launch: Launch, folder: &Path) -> Launch {
         .folder(folder)
         .env("FANFARE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("FANFARE__API__LISTEN", "127.0.0.1:0")
-        .env("FANFARE__API__KEYS", "until_first")
         .env("FANFARE__LOG__FORMAT", "json");
     for name in [
         "NATS_URL",
