@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
-use fanfare_nats::DeviceId;
+use fanfare_nats::{DeviceId, Pattern};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::problem::{Kind, Problem};
+use crate::text;
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +52,24 @@ impl<S: Send + Sync> FromRequest<S> for Json {
     }
 }
 
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub(crate) struct OptionalJson(pub(crate) Option<Value>);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalJson {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        // Known to be empty: neither a length nor chunks were announced.
+        let has_body = request.body().size_hint().exact() != Some(0);
+        if !has_body {
+            return Ok(Self(None));
+        }
+        let Json(value) = Json::from_request(request, state).await?;
+        Ok(Self(Some(value).filter(|it| !it.is_null())))
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(http::HeaderValue::to_str) else {
         return false;
@@ -71,11 +92,64 @@ impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let refuse = |detail| Problem::new(Kind::InvalidRequest, detail);
-        let Path(id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| refuse("the path is not UTF-8".to_owned()))?;
-        let id = DeviceId::parse(&id).map_err(|error| refuse(error.to_string()))?;
-        Ok(Self(id))
+        let id: String = path(parts, state).await?;
+        Ok(Self(device_id(&id)?))
+    }
+}
+
+async fn path<T, S>(parts: &mut Parts, state: &S) -> Result<T, Problem>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    let path = Path::<T>::from_request_parts(parts, state).await;
+    let path = path.map_err(|_| Problem::new(Kind::InvalidRequest, "the path is not UTF-8"));
+    path.map(|Path(path)| path)
+}
+
+fn device_id(text: &str) -> Result<DeviceId, Problem> {
+    let id = DeviceId::parse(text);
+    id.map_err(|error| Problem::new(Kind::InvalidRequest, error.to_string()))
+}
+
+/// The device and the pattern that the path names.
+#[derive(Debug)]
+pub(crate) struct TopicPath(pub(crate) DeviceId, pub(crate) Pattern);
+
+impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let (id, pattern): (String, String) = path(parts, state).await?;
+        let pattern = Pattern::parse(&pattern).map_err(|error| {
+            let complaint = text::topic_complaint(&error);
+            Problem::new(Kind::InvalidRequest, format!("the pattern {complaint}"))
+        })?;
+        Ok(Self(device_id(&id)?, pattern))
+    }
+}
+
+/// The event that the path names, by whatever name.
+#[derive(Debug)]
+pub(crate) struct EventPath(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for EventPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path(parts, state).await.map(Self)
+    }
+}
+
+/// The event and the device that the path names.
+#[derive(Debug)]
+pub(crate) struct DeliveryPath(pub(crate) String, pub(crate) DeviceId);
+
+impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let (event, device): (String, String) = path(parts, state).await?;
+        Ok(Self(event, device_id(&device)?))
     }
 }

@@ -4,7 +4,8 @@
 //! if another write came first, it starts over. So a token's `registered_at` is never taken from a
 //! document that was replaced meanwhile, and of two `If-Match` writers exactly one wins.
 
-mod document;
+pub(crate) mod document;
+pub(crate) mod topic;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -42,9 +43,34 @@ impl Found {
     }
 }
 
-/// `GET`: the document without its token; 304 if the client has it.
+/// A device, without its token.
 ///
 /// Dropping the future changes nothing.
+#[utoipa::path(
+    get,
+    path = "/v1/devices/{id}",
+    operation_id = "showDevice",
+    description = "Its tag is the revision of the document.",
+    tag = "devices",
+    params(
+        ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
+        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision, or `*`"),
+        (
+            "If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$",
+            description = "Only not at this revision; `*`: only if there is none",
+        ),
+    ),
+    responses(
+        (
+            status = 200, description = "The document, without its token",
+            body = document::Shown, headers(("ETag" = String, description = "The revision")),
+        ),
+        (
+            status = 304, description = "It is at the revision of `If-None-Match`",
+            headers(("ETag" = String, description = "The revision")),
+        ),
+    ),
+)]
 pub(crate) async fn show(
     State(api): State<Api>,
     caller: Caller,
@@ -82,11 +108,37 @@ pub(crate) async fn show(
     }
 }
 
-/// `PUT`: the whole document; 201 if there was none, else 200. Who registers is told the device's
-/// secret, this once.
+/// Register a device, or replace its whole document. Who registers is told the device's secret, this
+/// once.
 ///
 /// Dropping the future leaves it unknown whether the document is stored; the same request again
 /// leads to the same document, and, of who registers with its own token, to a secret.
+#[utoipa::path(
+    put,
+    path = "/v1/devices/{id}",
+    operation_id = "putDevice",
+    description = "The document replaces the one before as a whole. A token keeps the time it was first registered. The same request again leads to the same document.",
+    tag = "devices",
+    params(
+        ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
+        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision, or `*`"),
+        (
+            "If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$",
+            description = "Only not at this revision; `*`: only if there is none",
+        ),
+    ),
+    request_body(content = document::schema::Document),
+    responses(
+        (
+            status = 200, description = "Replaced",
+            body = document::Shown, headers(("ETag" = String, description = "The revision")),
+        ),
+        (
+            status = 201, description = "Registered",
+            body = document::Shown, headers(("ETag" = String, description = "The revision")),
+        ),
+    ),
+)]
 pub(crate) async fn put(
     State(api): State<Api>,
     caller: Caller,
@@ -122,10 +174,26 @@ pub(crate) async fn put(
     Ok(response)
 }
 
-/// `DELETE`: 204, also if there was none.
+/// Remove a device; also if there is none.
 ///
 /// Dropping the future leaves it unknown whether the device is removed; the same request again
 /// settles it.
+#[utoipa::path(
+    delete,
+    path = "/v1/devices/{id}",
+    operation_id = "removeDevice",
+    description = "From then on it gets nothing. The same request again is answered the same.",
+    tag = "devices",
+    params(
+        ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
+        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision, or `*`"),
+        (
+            "If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$",
+            description = "Only not at this revision; `*`: only if there is none",
+        ),
+    ),
+    responses((status = 204, description = "There is none now")),
+)]
 pub(crate) async fn remove(
     State(api): State<Api>,
     caller: Caller,

@@ -4,7 +4,8 @@
 //! answered 201, the same content again 200, other content under the same id 409.
 
 mod digest;
-mod document;
+pub(crate) mod document;
+pub(crate) mod shown;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +16,7 @@ use fanfare_nats::{Broker, Topic, fail};
 use http::{HeaderMap, StatusCode};
 use rand::Rng;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::body::Json;
@@ -27,18 +29,39 @@ use crate::router::Api;
 const POSTED: &str = "fanfare.event.posted";
 
 /// What the poster learns.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PostedEvent)]
 struct Answer<'a> {
+    /// What its poster calls it.
     id: &'a str,
+    /// The event's id.
     event: &'a str,
     topics: Vec<&'a str>,
+    /// After this nobody is told.
     expires_at: jiff::Timestamp,
 }
 
-/// Stores an event and says whether it was there already.
+/// Post an event, stored once by its id.
 ///
 /// Dropping the future leaves it unknown whether the event is stored; the same request again, with
 /// the same id, settles it.
+#[utoipa::path(
+    post,
+    path = "/v1/events",
+    operation_id = "postEvent",
+    description = "The first post of an id is answered 201, the same content again 200, other content 409. After a 503 send the same again, with the `id` that the answer names.",
+    tag = "events",
+    params((
+        "Idempotency-Key" = Option<String>, Header, pattern = r#"^("([ !#-\[\]-~]|\\["\\]){1,200}"|[!#-~][ -~]{0,199})$"#,
+        description = "The event's `id`, as a quoted string; the same as in the document if both \
+                       are given",
+    )),
+    request_body(content = document::schema::Document),
+    responses(
+        (status = 201, description = "Stored", body = Answer),
+        (status = 200, description = "The same was stored before", body = Answer),
+    ),
+)]
 pub(crate) async fn post(
     State(api): State<Api>,
     caller: Caller,

@@ -5,6 +5,10 @@
 //! success is an RFC 9457 problem document, the framework's own included (`problem.rs`,
 //! `layer.rs`).
 //!
+//! What became of an event is read from the streams by the code of `fanfare why`, message by message
+//! (`event/shown.rs`, `delivery.rs`). The contract is one `OpenAPI` document, made from the handlers
+//! and their types (`openapi.rs`).
+//!
 //! Architecture invariant: this crate keeps nothing. What it acknowledged is in the broker; while
 //! the broker is away it answers 503 and remembers no request.
 //!
@@ -21,21 +25,25 @@
 //!
 //! * Tenants: a key has one, and `access/ring.rs` knows the one that there is.
 //! * Quotas and rate limits: beside the limit of requests in flight, in `layer.rs`.
-//! * `OpenAPI`: the routes and methods stand in one table in `router.rs`; each document's fields in
-//!   its `document.rs`.
 //! * Tokens that belong to another user: `device.rs`, before the write.
-//! * Events by id, deliveries, the live stream: new files beside `event.rs`.
+//! * The live stream, dead letters, pausing a lane: the last two need the rights of operators, so a
+//!   second connection.
 
 mod access;
 mod body;
 mod call;
 mod clock;
 mod config;
+mod delivery;
 mod device;
 mod event;
 mod fields;
+mod lane;
 mod layer;
+mod member;
 mod metric;
+mod openapi;
+mod page;
 mod precondition;
 mod probe;
 mod problem;
@@ -45,4 +53,5 @@ mod text;
 
 pub use config::{Config, Keys};
 pub use metric::Metrics;
+pub use openapi::openapi;
 pub use server::{RunError, Server, run};

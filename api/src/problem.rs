@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     NoSuchRoute,
     /// No device with this id.
     NoSuchDevice,
+    /// No event with this id, or none that the asker may see.
+    NoSuchEvent,
+    /// No such event, no such device, or none that the asker may see.
+    NoSuchDelivery,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// The client was too slow with its body.
@@ -64,8 +68,33 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Everything that can go wrong.
+    pub(crate) const ALL: [Self; 21] = [
+        Self::InvalidJson,
+        Self::InvalidRequest,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NoSuchRoute,
+        Self::NoSuchDevice,
+        Self::NoSuchEvent,
+        Self::NoSuchDelivery,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::EventExists,
+        Self::PreconditionFailed,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Misdirected,
+        Self::InvalidFields,
+        Self::Internal,
+        Self::BrokerUnavailable,
+        Self::Overloaded,
+        Self::NotReady,
+        Self::Timeout,
+    ];
+
     /// Status, code and title.
-    const fn facts(self) -> (u16, &'static str, &'static str) {
+    pub(crate) const fn facts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::InvalidJson => (400, "invalid_json", "The body is not JSON"),
             Self::InvalidRequest => (400, "invalid_request", "The request is not valid"),
@@ -73,6 +102,8 @@ impl Kind {
             Self::Forbidden => (403, "forbidden", "The key may not do this"),
             Self::NoSuchRoute => (404, "no_such_route", "There is nothing at this path"),
             Self::NoSuchDevice => (404, "no_such_device", "There is no such device"),
+            Self::NoSuchEvent => (404, "no_such_event", "There is no such event"),
+            Self::NoSuchDelivery => (404, "no_such_delivery", "There is no such delivery"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method is not allowed here"),
             Self::RequestTimeout => (408, "request_timeout", "The body took too long to arrive"),
             Self::EventExists => (409, "event_exists", "The id stands for another event"),
@@ -118,7 +149,7 @@ impl Kind {
     }
 
     /// The client may simply come again.
-    const fn is_passing(self) -> bool {
+    pub(crate) const fn is_passing(self) -> bool {
         matches!(
             self,
             Self::BrokerUnavailable | Self::Overloaded | Self::NotReady

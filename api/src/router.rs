@@ -5,30 +5,46 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use fanfare_nats::key::Right;
 use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Broker, Readiness};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{self, Access, Needs};
 use crate::config::Config;
 use crate::layer::{self, Limits};
 use crate::metric::Metrics;
-use crate::{device, event, probe};
+use crate::{delivery, device, event, lane, member, openapi, probe};
 
 const DEVICE: &str = "/v1/devices/{id}";
+const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
 const EVENTS: &str = "/v1/events";
+const EVENT: &str = "/v1/events/{event}";
+const DELIVERY: &str = "/v1/events/{event}/deliveries/{device}";
+pub(crate) const LANES: &str = "/v1/lanes";
+pub(crate) const MEMBERS: &str = "/v1/members";
 const LIVEZ: &str = "/livez";
+const OPENAPI: &str = "/openapi.json";
 const READYZ: &str = "/readyz";
+/// Large events whose receipts one process counts at once; each may be thousands of reads.
+const READINGS: usize = 4;
 
 /// Every route and method with the statuses it answers with when all goes well, the closed set of
 /// the metrics' labels, and who may come. What does not stand here is served to nobody.
-pub(crate) const SERVED: [(&str, &str, &[u16], Needs); 6] = [
+pub(crate) const SERVED: [(&str, &str, &[u16], Needs); 13] = [
     (DEVICE, "GET", &[200, 304], DEVICE_READ),
     (DEVICE, "PUT", &[200, 201], DEVICE_PUT),
-    (DEVICE, "DELETE", &[204], DEVICE_REMOVE),
+    (DEVICE, "DELETE", &[204], DEVICE_CHANGE),
+    (DEVICE_TOPIC, "PUT", &[200, 201], DEVICE_CHANGE),
+    (DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
     (EVENTS, "POST", &[200, 201], PUBLISH),
+    (EVENT, "GET", &[200], READ),
+    (DELIVERY, "GET", &[200], READ),
+    (LANES, "GET", &[200], SYSTEM),
+    (MEMBERS, "GET", &[200], SYSTEM),
+    (OPENAPI, "GET", &[200], Needs::NOTHING),
     (LIVEZ, "GET", &[200], Needs::NOTHING),
     (READYZ, "GET", &[200], Needs::NOTHING),
 ];
@@ -36,8 +52,10 @@ pub(crate) const SERVED: [(&str, &str, &[u16], Needs); 6] = [
 const DEVICE_READ: Needs = Needs::one_of(&[Right::Read, Right::DevicesWrite]).or_device();
 const DEVICE_PUT: Needs =
     Needs::one_of(&[Right::DevicesWrite, Right::DevicesWriteSelf]).or_device();
-const DEVICE_REMOVE: Needs = Needs::one_of(&[Right::DevicesWrite]).or_device();
+const DEVICE_CHANGE: Needs = Needs::one_of(&[Right::DevicesWrite]).or_device();
 const PUBLISH: Needs = Needs::one_of(&[Right::Publish]);
+const READ: Needs = Needs::one_of(&[Right::Read]);
+const SYSTEM: Needs = Needs::one_of(&[Right::Read, Right::Operate]);
 
 /// The label of a matched path; `none` for what matches no route.
 pub(crate) fn route_label(matched: Option<&str>) -> &'static str {
@@ -52,6 +70,8 @@ pub(crate) struct Api {
     /// The apps that exist, if that is known.
     pub(crate) apps: Option<Arc<[AppName]>>,
     pub(crate) readiness: Readiness,
+    /// Places of those who count large events.
+    pub(crate) readings: Arc<Semaphore>,
     pub(crate) topics: Arc<TopicPolicies>,
 }
 
@@ -67,6 +87,7 @@ pub(crate) fn router(
         broker,
         apps: config.app_names().map(Arc::from),
         readiness,
+        readings: Arc::new(Semaphore::new(READINGS)),
         topics: Arc::new(config.topics.clone()),
     };
     let versioned = Router::new()
@@ -74,11 +95,20 @@ pub(crate) fn router(
             DEVICE,
             get(device::show).put(device::put).delete(device::remove),
         )
+        .route(
+            DEVICE_TOPIC,
+            put(device::topic::put).delete(device::topic::remove),
+        )
         .route(EVENTS, post(event::post))
+        .route(EVENT, get(event::shown::show))
+        .route(DELIVERY, get(delivery::show))
+        .route(LANES, get(lane::list))
+        .route(MEMBERS, get(member::list))
         .with_state(api.clone());
     let probes = Router::new()
         .route(LIVEZ, get(probe::livez))
         .route(READYZ, get(probe::readyz))
+        .route(OPENAPI, get(openapi::show))
         .with_state(api);
     let routes = limited(versioned, config).merge(probes);
     observed(admitted(routes, access), metrics)

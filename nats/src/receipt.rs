@@ -92,6 +92,21 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// A word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Unregistered => "unregistered",
+            Self::Refused => "refused",
+            Self::Later => "later",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Dropped => "dropped",
+            Self::Unclear => "unclear",
+            Self::Dead => "dead",
+        }
+    }
+
     /// Whether the device is through.
     pub fn is_done(self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! What the streams say of one event and one device, and whether it adds up: for `fanfare verify`
-//! and `fanfare why`.
+//! What the streams say of one event and one device, and whether it adds up: for `fanfare verify`,
+//! `fanfare why` and the API.
 //!
 //! The promise is checked here by code that is not the sender's. Whom an event concerns is read from
 //! the device documents by a matcher of its own ([`matching`]), never from the index that the
@@ -16,6 +16,7 @@ pub mod census;
 pub mod matching;
 pub mod read;
 pub mod sums;
+pub mod tally;
 pub mod task;
 pub mod unplanned;
 pub mod why;

@@ -87,6 +87,18 @@ impl Api {
         }
     }
 
+    /// What it answers to a question.
+    ///
+    /// # Panics
+    /// If the answer is not 200, or no JSON.
+    pub async fn ask(&self, path: &str) -> Value {
+        let answer = self.send(Method::GET, path, None).await;
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Removes a device; returns when the answer came, in Unix microseconds.
     ///
     /// # Panics

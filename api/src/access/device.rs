@@ -1,8 +1,8 @@
 //! What a caller may do to one device. Pure: the device is given as it is stored, so that a write is
 //! judged by exactly the document that it replaces.
 
-use fanfare_nats::Device;
 use fanfare_nats::key::Right;
+use fanfare_nats::{Device, Pattern};
 
 use super::{Caller, forbidden, invalid};
 use crate::problem::Problem;
@@ -75,12 +75,17 @@ impl Caller {
             ));
         }
         if claim.follows_all {
-            return Err(forbidden(
-                "the pattern `>` alone may be followed only with the scope devices:write",
-                Right::DevicesWrite.as_str(),
-            ));
+            return Err(follows_all());
         }
         Ok(leave)
+    }
+
+    /// Whether a device that it may touch may follow this because of it.
+    pub(crate) fn may_follow(&self, pattern: &Pattern) -> Result<(), Problem> {
+        match self {
+            Self::Device(_) if pattern.as_str() == ">" => Err(follows_all()),
+            Self::Anyone | Self::Key(_) | Self::Device(_) => Ok(()),
+        }
     }
 
     fn is_device(&self, stored: Stored<'_>) -> Result<(), Problem> {
@@ -94,6 +99,13 @@ impl Caller {
             Err(invalid())
         }
     }
+}
+
+fn follows_all() -> Problem {
+    forbidden(
+        "the pattern `>` alone may be followed only with the scope devices:write",
+        Right::DevicesWrite.as_str(),
+    )
 }
 
 /// A place that is free, or one where the same address is registered: an installation that lost its

@@ -48,8 +48,18 @@ impl Needs {
         self.is_open
     }
 
+    /// Any one of these lets somebody come.
+    pub(crate) fn rights(self) -> &'static [Right] {
+        self.rights
+    }
+
+    /// Whether the device that the path names may come.
+    pub(crate) fn is_for_device(self) -> bool {
+        self.is_for_device
+    }
+
     /// What a route and method need; `None` if there is no such route.
-    pub(super) fn of_route(path: &str, method: &Method) -> Option<Self> {
+    pub(crate) fn of_route(path: &str, method: &Method) -> Option<Self> {
         // What serves GET serves HEAD.
         let method = if *method == Method::HEAD {
             &Method::GET

@@ -1,11 +1,14 @@
 //! The device's document on the wire, in and out. Pure.
 
+pub(crate) mod schema;
+
 use fanfare_nats::device::{Circle, MAX_SUBSCRIPTIONS, MAX_TOKEN_LEN};
 use fanfare_nats::key::NewSecret;
 use fanfare_nats::{AppName, Device, DeviceId, Filter, Pattern, Subscription, Token};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::access::{Claim, Leave};
 use crate::fields::{Fields, Flaw, Flaws, Read};
@@ -109,6 +112,26 @@ fn read_fields(body: Value, apps: Option<&[AppName]>, flaws: &mut Flaws) -> Opti
     })
 }
 
+/// Reads `{"filters": […]}`, what a pattern of the path is followed with.
+///
+/// # Errors
+/// All fields that are not valid.
+pub(crate) fn filters(body: Value) -> Result<Vec<Filter>, Vec<Flaw>> {
+    let mut flaws = Flaws::default();
+    let filters = Fields::open(body, "", &mut flaws).map(|mut fields| {
+        let filters = filter_list(&mut fields, &mut flaws);
+        fields.finish(&mut flaws);
+        filters
+    });
+    flaws.judge(filters)
+}
+
+fn filter_list(fields: &mut Fields, flaws: &mut Flaws) -> Vec<Filter> {
+    fields.items("filters", MAX_FILTERS, flaws, |it, at, flaws| {
+        flaws.keep(at, filter(it))
+    })
+}
+
 fn app(value: Value, apps: Option<&[AppName]>) -> Read<AppName> {
     let app = AppName::parse(&text::string(value)?)
         .map_err(|_| "must have 1 to 20 of a-z, 0-9, `_` and `-`")?;
@@ -147,9 +170,7 @@ fn subscription(value: Value, at: &str, flaws: &mut Flaws) -> Option<Subscriptio
     }
     let mut fields = Fields::open(value, at, flaws)?;
     let pattern = fields.required("pattern", flaws, pattern);
-    let filters = fields.items("filters", MAX_FILTERS, flaws, |it, at, flaws| {
-        flaws.keep(at, filter(it))
-    });
+    let filters = filter_list(&mut fields, flaws);
     fields.finish(flaws);
     pattern.map(|pattern| Subscription { pattern, filters })
 }
@@ -198,28 +219,37 @@ fn circle(near: Circle) -> Read<()> {
 }
 
 /// A device as the API shows it: without its token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Device)]
 pub(crate) struct Shown<'a> {
     id: &'a str,
     app: &'a str,
+    /// The last characters of the token.
     token_hint: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     locale: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     time_zone: Option<&'a str>,
     topics: Vec<ShownSubscription<'a>>,
+    /// When this token was first registered.
     registered_at: Timestamp,
     /// Once, to whoever registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
 }
 
-#[derive(Debug, Serialize)]
+/// A pattern, with its filters if it has any.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Subscription)]
 struct ShownSubscription<'a> {
     pattern: &'a str,
     #[serde(skip_serializing_if = "<[Filter]>::is_empty")]
+    #[schema(value_type = Vec<schema::Filter>, required = false)]
     filters: &'a [Filter],
 }
 

@@ -1,5 +1,7 @@
 //! A posted event on the wire. Pure.
 
+pub(crate) mod schema;
+
 use std::time::Duration;
 
 use fanfare_nats::event::{Content, Event, Guarantee, MAX_EXPIRES_IN, SourceName, Urgency};

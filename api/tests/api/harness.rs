@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::contract::Contract;
+
 /// Everything a test needs; the broker ends with it.
 pub struct Api {
     pub server: TestServer,
@@ -22,6 +24,7 @@ pub struct Api {
     pub readiness: Readiness,
     url: String,
     client: Client,
+    contract: Contract,
     stop: CancellationToken,
     serving: JoinSet<Result<(), RunError>>,
 }
@@ -126,6 +129,7 @@ impl Api {
             readiness,
             url,
             client,
+            contract: Contract::read(&fanfare_api::openapi()),
             stop,
             serving,
         };
@@ -142,7 +146,9 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -153,11 +159,13 @@ impl Api {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.unwrap();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Answer {
+        let answer = Answer {
             status,
             headers,
             body,
-        }
+        };
+        self.contract.check(&method, path, &answer);
+        answer
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -188,11 +196,18 @@ impl Api {
             .unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.json().await.unwrap_or(Value::Null);
-        Answer {
+        let answer = Answer {
             status,
             headers,
             body,
-        }
+        };
+        self.contract.check(&Method::POST, "/v1/events", &answer);
+        answer
+    }
+
+    /// What it promises.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
     }
 
     /// Where it listens.

@@ -5,9 +5,13 @@
     reason = "support code of tests, where a panic is the verdict"
 )]
 
+mod contract;
 mod device;
 mod event;
 mod harness;
 mod keys;
 mod outage;
 mod refusal;
+mod story;
+mod system;
+mod topic;

@@ -144,7 +144,21 @@ impl Draft<'_> {
         self.call("STREAM.MSG.GET", &stream, "keys, from the leader");
         let used = names.keys_bucket();
         self.key(&used, "u.*.*", "when a key was used; it makes none");
+        self.tell_what_became();
         self.member(Role::Api);
+    }
+
+    /// What app developers ask. Only single messages: a consumer of its own could be made to
+    /// deliver anywhere, and this role stands in the internet. Dead letters are for operators.
+    fn tell_what_became(&mut self) {
+        let (names, control) = (self.names().clone(), self.control());
+        let planners = format!("{}.{EVENTS_CONSUMER}", names.events());
+        self.call("CONSUMER.INFO", &planners, "is an event planned yet");
+        self.call("STREAM.INFO", &names.tasks(), "how long plans are kept");
+        self.call("STREAM.MSG.GET", &names.tasks(), "the plan of an event");
+        self.call("STREAM.MSG.GET", &names.receipts(), "what became of it");
+        self.call("CONSUMER.LIST", &names.tasks(), "how the lanes stand");
+        self.call("STREAM.MSG.GET", &control, "who is alive");
     }
 
     fn notifier(&mut self) {

@@ -33,11 +33,24 @@ fn a_pattern_covers_what_it_matches_and_narrower_patterns() {
 
 #[test]
 fn the_lists_are_as_they_were_reviewed() {
-    let expected = include_str!("tests/accounts.conf");
-    let printed = accounts(&scope());
-    assert_eq!(
-        printed, expected,
-        "review the difference, then take it over"
+    check("src/permissions/tests/accounts.conf", &accounts(&scope()));
+}
+
+/// Checks that a file ends with what is printed; `FANFARE_RENEW=1` writes it, for review.
+#[track_caller]
+fn check(path: &str, printed: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let stored = std::fs::read_to_string(&path).unwrap();
+    if std::env::var_os("FANFARE_RENEW").is_some() {
+        let start = printed.lines().next().unwrap();
+        let (head, _) = stored.split_once(&format!("{start}\n")).unwrap();
+        std::fs::write(&path, format!("{head}{printed}")).unwrap();
+        return;
+    }
+    assert!(
+        stored.ends_with(printed),
+        "{} is not as printed: renew it with FANFARE_RENEW=1, then review the difference\n{printed}",
+        path.display()
     );
 }
 
@@ -45,10 +58,8 @@ fn the_lists_are_as_they_were_reviewed() {
 #[test]
 fn what_is_shipped_is_what_is_printed() {
     let any = Scope::any(Names::default());
-    let shipped = include_str!("../../../deploy/nats/accounts.conf");
-    assert!(shipped.ends_with(&accounts(&any)), "{}", accounts(&any));
-    let shipped = include_str!("../../../deploy/nats/accounts-isolated.conf");
-    assert!(shipped.ends_with(&isolated(&any)), "{}", isolated(&any));
+    check("../deploy/nats/accounts.conf", &accounts(&any));
+    check("../deploy/nats/accounts-isolated.conf", &isolated(&any));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Fetching what is judged: small reads, each from the leader, and bulk reads where there is much.
 
+mod case;
 mod events;
+mod named;
+mod tally;
 
 use std::time::Duration;
 
@@ -11,7 +14,9 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use thiserror::Error;
 
+pub use self::case::Letters;
 pub use self::events::{Standings, StoredEvent};
+pub use self::named::Named;
 use super::census::{Census, Draft};
 use crate::connect::Broker;
 use crate::consumer::{Patience, one_reading};
@@ -82,6 +87,10 @@ fn at(message: &StreamMessage) -> Timestamp {
     Timestamp::from_nanosecond(message.time.unix_timestamp_nanos()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+fn receipt(subject: &str, message: &StreamMessage) -> Result<Receipt, StoryError> {
+    Receipt::decode(&message.payload).map_err(|error| unread(subject)(&error))
+}
+
 impl Broker {
     async fn stream_of(&self, name: String) -> Result<Stream<()>, StoryError> {
         let stream = self.reads.get_stream_no_info(&name).await;
@@ -146,11 +155,7 @@ impl Broker {
         lane: &Lane,
         n: u32,
     ) -> Result<Vec<(u64, Receipt)>, StoryError> {
-        let subject = self.names.subject(&Subject::Receipt {
-            event: event.clone(),
-            lane: lane.clone(),
-            n,
-        });
+        let subject = self.receipt_subject(event, lane, n);
         let stream = self.stream_of(self.names.receipts()).await?;
         let (mut chain, mut from) = (Vec::new(), 1);
         while let Some(message) = self.message_from(&stream, &subject, from).await? {
@@ -158,11 +163,17 @@ impl Broker {
             if !genuine::is_receipt(&subject, &message.headers) {
                 continue;
             }
-            let receipt = Receipt::decode(&message.payload);
-            let receipt = receipt.map_err(|error| unread(&subject)(&error))?;
-            chain.push((message.sequence, receipt));
+            chain.push((message.sequence, receipt(&subject, &message)?));
         }
         Ok(chain)
+    }
+
+    fn receipt_subject(&self, event: &EventId, lane: &Lane, n: u32) -> String {
+        self.names.subject(&Subject::Receipt {
+            event: event.clone(),
+            lane: lane.clone(),
+            n,
+        })
     }
 
     async fn each_message(

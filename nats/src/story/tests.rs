@@ -3,6 +3,7 @@
 
 mod audit;
 mod matching;
+mod tally;
 mod unplanned;
 mod why;
 

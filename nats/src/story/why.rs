@@ -48,6 +48,18 @@ pub struct Case {
     pub levels: Vec<Level>,
 }
 
+impl Case {
+    /// Whether the device is one that we know: by its document, or because a receipt names it.
+    pub fn is_of_a_known_device(&self) -> bool {
+        let device = self.device.hash();
+        let is_named = |it: &Chain| {
+            let mut lines = it.receipts.iter().flat_map(|(_, it)| &it.lines);
+            lines.any(|it| it.device == device)
+        };
+        self.document != Document::Unknown || self.chains.iter().any(is_named)
+    }
+}
+
 /// One attempt, or the decision to make none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {

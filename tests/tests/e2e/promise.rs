@@ -5,6 +5,7 @@
     reason = "support functions of tests"
 )]
 
+mod asked;
 mod planted;
 
 use std::time::Duration;
@@ -196,6 +197,8 @@ async fn why_tells_every_ending_and_verify_adds_up() {
     let (all, short) = play(&pipeline, &api).await;
 
     check_endings(&pipeline, &all, &short, low.id().as_str()).await;
+    asked::check_deliveries(&pipeline, &api, &all, &short).await;
+    asked::check_event(&api, &all).await;
 
     let ledger = ledger(&pipeline);
     let verified = fanfare(&pipeline, &["verify", "--ledger", &ledger, "--json"]).await;

@@ -5,7 +5,7 @@ use fanfare_nats::story::read::Document;
 use fanfare_nats::story::why::{Attempt, Case, Chain, Ending, TokenStory, Why};
 use serde_json::{Value, json};
 
-use super::text::{mark, time};
+use super::text::time;
 
 /// The whole answer as one object.
 pub(super) fn of(case: &Case, why: &Why) -> Value {
@@ -40,7 +40,7 @@ pub(super) fn of(case: &Case, why: &Why) -> Value {
         "task": chain.map(task),
         "attempts": why.attempts.iter().map(attempt).collect::<Vec<_>>(),
         "next_due": due,
-        "token": why.token.map(token),
+        "token": why.token.map(TokenStory::word),
         "dead_letters": case.letters.iter().map(|it| it.seq).collect::<Vec<_>>(),
     })
 }
@@ -98,21 +98,10 @@ fn attempt(attempt: &Attempt) -> Value {
     json!({
         "at": time(attempt.line.at),
         "attempt": attempt.line.attempt,
-        "mark": mark(attempt.line.mark),
+        "mark": attempt.line.mark.word(),
         "reason": attempt.line.reason,
         "pass": attempt.pass,
         "node": attempt.node,
         "receipt": attempt.seq,
     })
-}
-
-fn token(token: TokenStory) -> &'static str {
-    match token {
-        TokenStory::AsItWas => "as_it_was",
-        TokenStory::ChangedSince => "changed_since",
-        TokenStory::Retired => "retired",
-        TokenStory::DeadAndKept => "dead_and_kept",
-        TokenStory::Moved => "moved",
-        TokenStory::Removed => "removed",
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use fanfare_nats::receipt::Mark;
 use fanfare_nats::story::matching::Opinion;
 use fanfare_nats::story::read::Document;
 use fanfare_nats::story::why::{Attempt, Case, Ending, TokenStory, Why};
@@ -184,27 +183,12 @@ fn attempts(text: &mut String, why: &Why) {
             0 => "no attempt".to_owned(),
             n => format!("attempt {n}"),
         };
-        let mark = mark(line.mark);
+        let mark = line.mark.word();
         line!(
             text,
             "{}  {which}, {mark}{reason} (pass {pass}, {node}, receipt {seq})",
             time(line.at)
         );
-    }
-}
-
-/// What became of an attempt.
-pub(super) fn mark(mark: Mark) -> &'static str {
-    match mark {
-        Mark::Accepted => "accepted",
-        Mark::Unregistered => "unregistered",
-        Mark::Refused => "refused",
-        Mark::Later => "later",
-        Mark::Expired => "expired",
-        Mark::Superseded => "superseded",
-        Mark::Dropped => "dropped",
-        Mark::Unclear => "unclear",
-        Mark::Dead => "dead",
     }
 }
 

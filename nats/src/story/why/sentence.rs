@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Ending;
+use super::{Ending, TokenStory};
 use crate::level::Level;
 use crate::story::unplanned::Absence;
 
@@ -82,6 +82,20 @@ impl Ending {
             Self::Lost => {
                 "Lost: it was owed, its turn is over, and no receipt says what became of it.".into()
             }
+        }
+    }
+}
+
+impl TokenStory {
+    /// A word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AsItWas => "as_it_was",
+            Self::ChangedSince => "changed_since",
+            Self::Retired => "retired",
+            Self::DeadAndKept => "dead_and_kept",
+            Self::Moved => "moved",
+            Self::Removed => "removed",
         }
     }
 }

@@ -55,18 +55,18 @@ asks  ...OUW $JS.API.INFO                                                   the 
 asks  ...OUW $JS.API.STREAM.NAMES                                           stream names
 asks  ...OUW $JS.API.STREAM.LIST                                            all streams
 asks  FNAOUW $JS.API.STREAM.INFO.FANFARE_EVENTS                             the events' stream
-asks  .N.OUW $JS.API.STREAM.INFO.FANFARE_TASKS                              the tasks' stream
+asks  .NAOUW $JS.API.STREAM.INFO.FANFARE_TASKS                              the tasks' stream
 asks  .N.OUW $JS.API.STREAM.INFO.FANFARE_RECEIPTS                           the receipts' stream
 asks  .N.OUW $JS.API.STREAM.INFO.FANFARE_DEAD                               the dead letters' stream
 asks  .NAOUW $JS.API.STREAM.INFO.KV_fanfare_devices                         the devices' bucket
 asks  FNAOUW $JS.API.STREAM.INFO.KV_fanfare_control                         the control bucket
 asks  ..AOUW $JS.API.STREAM.INFO.KV_fanfare_keys                            the keys' bucket
 reads .NAOUW $JS.API.STREAM.MSG.GET.FANFARE_EVENTS                          an event, read
-reads .N.OUW $JS.API.STREAM.MSG.GET.FANFARE_TASKS                           a task, read
-reads .N.OUW $JS.API.STREAM.MSG.GET.FANFARE_RECEIPTS                        a receipt, read
+reads .NAOUW $JS.API.STREAM.MSG.GET.FANFARE_TASKS                           a task, read
+reads .NAOUW $JS.API.STREAM.MSG.GET.FANFARE_RECEIPTS                        a receipt, read
 reads ...OUW $JS.API.STREAM.MSG.GET.FANFARE_DEAD                            a dead letter, read
 reads .NAOUW $JS.API.STREAM.MSG.GET.KV_fanfare_devices                      a device, read
-reads FN.OUW $JS.API.STREAM.MSG.GET.KV_fanfare_control                      members and cursors
+reads FNAOUW $JS.API.STREAM.MSG.GET.KV_fanfare_control                      members and cursors
 reads ..A..W $JS.API.STREAM.MSG.GET.KV_fanfare_keys                         a key, read
 reads .....W $JS.API.DIRECT.GET.KV_fanfare_control                          members by direct get
 reads .....W $JS.API.DIRECT.GET.KV_fanfare_devices                          devices by direct get
@@ -74,11 +74,11 @@ asks  .....W $JS.API.DIRECT.GET.KV_fanfare_devices.$KV.fanfare_devices.d.x  a de
 reads .....W $JS.API.DIRECT.GET.FANFARE_EVENTS                              events by direct get
 
 # Consumers, and what is said to them.
-asks  .N.OUW $JS.API.CONSUMER.INFO.FANFARE_EVENTS.notifier                  planners
+asks  .NAOUW $JS.API.CONSUMER.INFO.FANFARE_EVENTS.notifier                  planners
 asks  .N.OUW $JS.API.CONSUMER.INFO.FANFARE_TASKS.send-ios-urgent            a lane
 asks  ...OUW $JS.API.CONSUMER.INFO.FANFARE_TASKS.send-x-urgent              a lane elsewhere
 asks  ...OUW $JS.API.CONSUMER.NAMES.FANFARE_TASKS                           consumer names
-asks  ...OUW $JS.API.CONSUMER.LIST.FANFARE_TASKS                            all consumers
+asks  ..AOUW $JS.API.CONSUMER.LIST.FANFARE_TASKS                            all consumers
 pulls .N...W $JS.API.CONSUMER.MSG.NEXT.FANFARE_EVENTS.notifier              takes an event
 pulls .N...W $JS.API.CONSUMER.MSG.NEXT.FANFARE_TASKS.send-ios-urgent        takes a task
 tells .....W $JS.API.CONSUMER.MSG.NEXT.FANFARE_TASKS.send-x-urgent          takes a task of a lane elsewhere

@@ -16,6 +16,9 @@ use fanfare_nats::permissions::Role;
 use fanfare_nats::presence::Presence;
 use fanfare_nats::receipt::{Claim, Line, Mark, Receipt};
 use fanfare_nats::service::Service;
+use fanfare_nats::story::read::{Letters, Named};
+use fanfare_nats::story::unplanned::Absence;
+use fanfare_nats::story::why::{Ending, why};
 use fanfare_nats::stream::Topology;
 use fanfare_nats::{Broker, DeviceHash, Event, EventId, Plan, Task};
 use jiff::ToSpan;
@@ -29,6 +32,7 @@ pub(super) async fn all<'a>(of: &impl Fn(Role) -> &'a Broker, topology: &Topolog
     let event = serve(of(Role::Api)).await;
     fetch(of(Role::Fetcher)).await;
     let task = notify(of(Role::Notifier)).await;
+    answer(of(Role::Api), &task, &event).await;
     check(of(Role::Auditor), &task).await;
     operate(of(Role::Ops), &task, &event).await;
 }
@@ -220,7 +224,7 @@ async fn send(broker: &Broker, task: &Task) {
         device: DeviceHash::of("phone-1"),
         mark: Mark::Refused,
         attempt: 1,
-        reason: None,
+        reason: Some("x".to_owned()),
         at,
     };
     let receipt = Receipt {
@@ -242,6 +246,30 @@ async fn retire(broker: &Broker) {
     let expect = Expect::Revision(put.unwrap());
     assert!(broker.device(&gone).await.unwrap().is_some());
     broker.delete_device(&gone, expect).await.unwrap();
+}
+
+/// What app developers are told.
+async fn answer(broker: &Broker, task: &Task, posted: &Event) {
+    let planned = broker.event_named(task.event.as_str(), now()).await;
+    let Named { stored, plan } = planned.unwrap().unwrap();
+    let plan = plan.unwrap();
+    let tally = broker.tally(&plan, 100).await.unwrap();
+    assert_eq!((tally.n(Mark::Refused), tally.owed()), (1, Some(1)));
+    let few = broker.tally(&plan, 1).await.unwrap();
+    assert!(!few.is_whole && few.owed().is_none(), "{few:?}");
+    let phone = id("phone-1");
+    let case = broker.case(stored, Some(plan), phone.clone(), Letters::LeftAlone, now());
+    let ending = why(&case.await.unwrap()).ending;
+    assert_eq!(ending, Ending::Refused("x".to_owned(), None));
+    let unplanned = broker.event_named(&posted.item, now()).await;
+    let Named { stored, plan } = unplanned.unwrap().unwrap();
+    assert!(plan.is_err(), "{plan:?}");
+    let case = broker.case(stored, None, phone, Letters::LeftAlone, now());
+    assert_eq!(case.await.unwrap().absence, Some(Absence::Waiting));
+    let unknown = "0".repeat(32);
+    assert!(broker.event_named(&unknown, now()).await.unwrap().is_none());
+    assert_eq!(broker.lanes().await.unwrap().len(), 1);
+    assert_eq!(broker.members_seen("*").await.unwrap().len(), 3);
 }
 
 /// `verify`, `why`, and the list of dead letters.

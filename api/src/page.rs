@@ -1,0 +1,201 @@
+//! Long lists in pages: at most 200 items, an opaque cursor, a `Link` to what follows.
+//!
+//! A cursor is the key of the last item that was shown, so a list that changes between two pages
+//! neither repeats nor leaves out what did not change.
+
+use std::fmt::Write;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, HeaderValue, LINK};
+use http::request::Parts;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::problem::{Kind, Problem};
+
+/// The most items of a page, and how many there are if nobody says.
+const MAX_LIMIT: usize = 200;
+
+/// Which part of a list is wanted: `?limit=…&cursor=…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    limit: usize,
+    after: Option<Vec<u8>>,
+}
+
+/// One page.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Listed<T> {
+    items: Vec<T>,
+    /// Where the next page begins; absent on the last one. Send it back as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Page {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Ok(Query(query)) = query else {
+            return Err(refuse("the query is not readable"));
+        };
+        Self::read(&query)
+    }
+}
+
+fn refuse(detail: &'static str) -> Problem {
+    Problem::new(Kind::InvalidRequest, detail)
+}
+
+impl Page {
+    fn read(query: &[(String, String)]) -> Result<Self, Problem> {
+        let mut page = Self {
+            limit: MAX_LIMIT,
+            after: None,
+        };
+        for (name, value) in query {
+            match name.as_str() {
+                "limit" => {
+                    let limit = value.parse().ok();
+                    let limit = limit.filter(|it| (1..=MAX_LIMIT).contains(it));
+                    page.limit = limit.ok_or_else(|| refuse("`limit` is 1 to 200"))?;
+                }
+                "cursor" => {
+                    let after = key_of(value);
+                    let after = after.ok_or_else(|| refuse("`cursor` is none of this API's"))?;
+                    page.after = Some(after);
+                }
+                _ => {}
+            }
+        }
+        Ok(page)
+    }
+
+    /// The answer with this page of `all`, in the order of their keys; `path` is the list's own.
+    pub(crate) fn of<T: Serialize>(
+        self,
+        path: &str,
+        mut all: Vec<T>,
+        key: impl Fn(&T) -> String,
+    ) -> Response {
+        all.sort_by_cached_key(&key);
+        let is_next = |key: String| {
+            let after = self.after.as_ref();
+            after.is_none_or(|it| it.as_slice() < key.as_bytes())
+        };
+        all.retain(|it| is_next(key(it)));
+        let has_more = all.len() > self.limit;
+        all.truncate(self.limit);
+        let next_cursor = all
+            .last()
+            .filter(|_| has_more)
+            .map(|it| cursor_of(&key(it)));
+        let link = next_cursor.as_ref().and_then(|cursor| {
+            let limit = self.limit;
+            let link = format!("<{path}?limit={limit}&cursor={cursor}>; rel=\"next\"");
+            HeaderValue::try_from(link).ok()
+        });
+        let listed = Listed {
+            items: all,
+            next_cursor,
+        };
+        let private = [(CACHE_CONTROL, "private, no-cache")];
+        let mut response = (private, axum::Json(listed)).into_response();
+        if let Some(link) = link {
+            response.headers_mut().insert(LINK, link);
+        }
+        response
+    }
+}
+
+/// A key in hexadecimal digits.
+fn cursor_of(key: &str) -> String {
+    key.bytes().fold(String::new(), |mut cursor, it| {
+        // Writing to a String cannot fail.
+        let _ok = write!(cursor, "{it:02x}");
+        cursor
+    })
+}
+
+fn key_of(cursor: &str) -> Option<Vec<u8>> {
+    let digit = |it: u8| {
+        char::from(it)
+            .to_digit(16)
+            .filter(|_| !it.is_ascii_uppercase())
+    };
+    let digits: Option<Vec<u32>> = cursor.bytes().map(digit).collect();
+    let digits = digits.filter(|it| !it.is_empty() && it.len().is_multiple_of(2))?;
+    let byte = |pair: &[u32]| match pair {
+        [high, low] => u8::try_from(high * 16 + low).ok(),
+        _ => None,
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn read(query: &str) -> Result<Page, Problem> {
+        let pairs = query.split('&').filter_map(|it| it.split_once('='));
+        let pairs: Vec<_> = pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+        Page::read(&pairs)
+    }
+
+    /// Follows the links from the first page on, and drops `gone` after the first.
+    async fn walk(mut all: Vec<&'static str>, gone: &str) -> Vec<Vec<String>> {
+        let (mut pages, mut query) = (Vec::new(), "limit=2".to_owned());
+        loop {
+            let response = read(&query)
+                .unwrap()
+                .of("/list", all.clone(), |it| (*it).to_owned());
+            let link = response.headers().get(LINK).cloned();
+            let body = to_bytes(response.into_body(), 4096).await.unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            pages.push(serde_json::from_value(body["items"].clone()).unwrap());
+            all.retain(|it| *it != gone);
+            let Some(link) = link else {
+                assert_eq!(body.get("next_cursor"), None);
+                return pages;
+            };
+            let cursor = body["next_cursor"].as_str().unwrap();
+            query = format!("limit=2&cursor={cursor}");
+            assert_eq!(link, format!("</list?{query}>; rel=\"next\""));
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_follow_each_other_and_leave_nothing_out() {
+        let all = vec!["d", "b", "e", "a", "c"];
+        let pages = walk(all.clone(), "").await;
+        assert_eq!(pages, [vec!["a", "b"], vec!["c", "d"], vec!["e"]]);
+        // The last item of a page goes away before the next page is asked for.
+        let pages = walk(all, "b").await;
+        assert_eq!(pages, [vec!["a", "b"], vec!["c", "d"], vec!["e"]]);
+        assert_eq!(walk(vec!["a", "b"], "").await.len(), 1);
+        assert_eq!(walk(Vec::new(), "").await, [Vec::<String>::new()]);
+    }
+
+    #[test]
+    fn a_page_is_bounded_and_a_foreign_cursor_is_refused() {
+        assert_eq!(read("").unwrap().limit, MAX_LIMIT);
+        assert_eq!(read("limit=7&other=x").unwrap().limit, 7);
+        for wrong in [
+            "limit=0",
+            "limit=201",
+            "limit=-1",
+            "limit=x",
+            "cursor=6",
+            "cursor=6G",
+            "cursor=",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}
