@@ -69,7 +69,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Everything that can go wrong.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::Unauthenticated,

@@ -33,7 +33,7 @@ const READINGS: usize = 4;
 
 /// Every route and method with the statuses it answers with when all goes well, the closed set of
 /// the metrics' labels, and who may come. What does not stand here is served to nobody.
-pub(crate) const SERVED: [(&str, &str, &[u16], Needs); 13] = [
+pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (DEVICE, "GET", &[200, 304], DEVICE_READ),
     (DEVICE, "PUT", &[200, 201], DEVICE_PUT),
     (DEVICE, "DELETE", &[204], DEVICE_CHANGE),
