@@ -59,6 +59,19 @@ impl Contract {
         }
     }
 
+    /// Every operation, with its method and path.
+    pub fn operations(&self) -> Vec<(Method, &str, &Value)> {
+        let items = self.0["paths"].as_object().unwrap().iter();
+        let operations = items.flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().iter();
+            methods.map(|(method, operation)| {
+                let method = method.to_uppercase().parse().unwrap();
+                (method, path.as_str(), operation)
+            })
+        });
+        operations.collect()
+    }
+
     /// The paths with their methods.
     fn routes(&self) -> Vec<(&str, Vec<String>)> {
         let items = self.0["paths"].as_object().unwrap().iter();

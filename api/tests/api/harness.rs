@@ -146,24 +146,39 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Answer {
+        let body = body.map(|it| ("application/json", it.to_string().into_bytes()));
+        self.send_bytes(method, path, headers, body).await
+    }
+
+    /// Sends a request with optional headers and a body of some media type. Of a stream, which has
+    /// no end, the head is read.
+    pub async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Answer {
         let mut request = self
             .client
             .request(method.clone(), format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body);
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.unwrap();
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let answer = Answer {
+        let mut answer = Answer {
             status,
             headers,
-            body,
+            body: Value::Null,
         };
+        if answer.header("content-type") != "text/event-stream" {
+            let body = response.bytes().await.unwrap();
+            answer.body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        }
         self.contract.check(&method, path, &answer);
         answer
     }
@@ -185,24 +200,10 @@ impl Api {
             .await
     }
 
-    /// Sends raw bytes as the body, with a content type.
+    /// Posts raw bytes, with a content type.
     pub async fn post_bytes(&self, kind: &str, body: Vec<u8>) -> Answer {
-        let request = self.client.post(format!("{}/v1/events", self.url));
-        let response = request
-            .header("content-type", kind)
-            .body(body)
-            .send()
+        self.send_bytes(Method::POST, "/v1/events", &[], Some((kind, body)))
             .await
-            .unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.json().await.unwrap_or(Value::Null);
-        let answer = Answer {
-            status,
-            headers,
-            body,
-        };
-        self.contract.check(&Method::POST, "/v1/events", &answer);
-        answer
     }
 
     /// What it promises.

@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "support code of tests, where a panic is the verdict"
 )]
 
@@ -10,6 +11,7 @@ mod device;
 mod event;
 mod harness;
 mod keys;
+mod matrix;
 mod outage;
 mod refusal;
 mod story;

@@ -1,0 +1,71 @@
+//! How each operation is asked well: the one table that a new route adds a row to.
+//!
+//! A row is asked for anew before each request, so it may prepare what the request uses up. The
+//! device [`DEVICE`] is registered, with [`TOKEN`] and following [`TOPIC`], before every request.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::stage::{DEVICE, Stage, TOKEN, TOPIC, document};
+
+/// A request that its operation answers well.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    places: BTreeMap<&'static str, String>,
+    query: &'static str,
+    pub headers: Vec<(&'static str, String)>,
+    /// The body with its media type.
+    pub body: Option<(&'static str, Vec<u8>)>,
+}
+
+/// Such a request, or nothing for an operation that no row is for.
+#[expect(clippy::match_same_arms, reason = "a row stands with its resource")]
+pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
+    let plain = Request::default();
+    Some(match operation {
+        "livez" | "readyz" | "showContract" => plain,
+        // Devices.
+        "showDevice" | "removeDevice" => plain.at("id", DEVICE),
+        // With the token that is stored: that is how an installation proves itself.
+        "putDevice" => plain.at("id", DEVICE).json(&document(TOKEN)),
+        "followTopic" | "unfollowTopic" => plain.at("id", DEVICE).at("pattern", TOPIC),
+        // Events.
+        "postEvent" => plain.json(&json!({"id": "posted", "topics": [TOPIC], "title": "One"})),
+        "showEvent" => plain.at("event", &stage.event().await),
+        "showDelivery" => {
+            let event = stage.event().await;
+            plain.at("event", &event).at("device", DEVICE)
+        }
+        // The system.
+        "listLanes" | "listMembers" => plain,
+        _ => return None,
+    })
+}
+
+impl Request {
+    /// Fills a place of the path.
+    fn at(mut self, place: &'static str, value: &str) -> Self {
+        self.places.insert(place, value.to_owned());
+        self
+    }
+
+    /// Sends JSON.
+    fn json(mut self, body: &Value) -> Self {
+        self.body = Some(("application/json", body.to_string().into_bytes()));
+        self
+    }
+
+    /// The address.
+    pub fn path(&self, template: &str) -> String {
+        let mut path = template.to_owned();
+        for (place, value) in &self.places {
+            path = path.replace(&format!("{{{place}}}"), value);
+        }
+        assert!(
+            !path.contains('{'),
+            "nothing fills {path}: see matrix/requests.rs"
+        );
+        path + self.query
+    }
+}

@@ -1,0 +1,113 @@
+//! An API that asks for keys, and what the requests are about.
+
+use std::sync::Mutex;
+
+use fanfare_nats::key::{Key, Tenant};
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::requests::Request;
+use crate::harness::{Answer, Api, eventually};
+
+/// The device that the requests are about.
+pub const DEVICE: &str = "matrix";
+pub const OTHER_DEVICE: &str = "other";
+/// Where it is reached.
+pub const TOKEN: &str = "token-matrix";
+/// What it follows.
+pub const TOPIC: &str = "news.local";
+
+pub struct Stage {
+    pub api: Api,
+    admin: String,
+    /// The secret of the device, which it gets anew at each registration.
+    own: Mutex<String>,
+}
+
+/// The document of a device.
+pub fn document(token: &str) -> Value {
+    json!({"app": "ios", "token": token, "topics": [TOPIC]})
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' one clock")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+impl Stage {
+    pub async fn set() -> Self {
+        let api = Api::start_locked().await;
+        let scopes = vec!["admin".parse().unwrap()];
+        let made = Key::create(Tenant::main(), "stage", scopes, None, now());
+        let (key, secret) = made.unwrap();
+        api.broker.create_key(&key).await.unwrap();
+        let admin = format!("Bearer {}", secret.reveal());
+        let headers = [("authorization", admin.as_str())];
+        let ask = async || api.send(Method::GET, "/v1/lanes", &headers, None).await;
+        eventually(ask, |it| it.status == 200).await;
+        let own = Mutex::default();
+        let stage = Self { api, admin, own };
+        stage.reset().await;
+        stage
+    }
+
+    async fn as_admin(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let headers = [("authorization", self.admin.as_str())];
+        self.api.send(method, path, &headers, body).await
+    }
+
+    /// Registers a device anew, and gives what it shows as itself.
+    pub async fn register(&self, device: &str) -> String {
+        let path = format!("/v1/devices/{device}");
+        self.as_admin(Method::DELETE, &path, None).await;
+        let document = document(&format!("token-{device}"));
+        let answer = self.as_admin(Method::PUT, &path, Some(&document)).await;
+        format!("Bearer {}", answer.body["secret"].as_str().unwrap())
+    }
+
+    /// Puts everything as it was at first.
+    pub async fn reset(&self) {
+        let own = self.register(DEVICE).await;
+        *self.own.lock().unwrap() = own;
+    }
+
+    /// What the device shows as itself.
+    pub fn own(&self) -> String {
+        self.own.lock().unwrap().clone()
+    }
+
+    /// The device as it is stored, with its revision.
+    pub async fn device(&self) -> (String, Value) {
+        let path = format!("/v1/devices/{DEVICE}");
+        let answer = self.as_admin(Method::GET, &path, None).await;
+        (answer.header("etag").to_owned(), answer.body)
+    }
+
+    /// An event that is stored.
+    pub async fn event(&self) -> String {
+        let body = json!({"id": "shown", "topics": [TOPIC], "title": "One"});
+        let answer = self.as_admin(Method::POST, "/v1/events", Some(&body)).await;
+        answer.body["event"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a request as somebody.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        shown: Option<&str>,
+        request: &Request,
+    ) -> Answer {
+        let mut headers: Vec<(&str, &str)> = Vec::new();
+        headers.extend(shown.map(|it| ("authorization", it)));
+        headers.extend(
+            request
+                .headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
+        let body = request.body.clone();
+        self.api.send_bytes(method, path, &headers, body).await
+    }
+}
