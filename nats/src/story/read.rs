@@ -3,6 +3,7 @@
 mod case;
 mod events;
 mod named;
+mod stretch;
 mod tally;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use thiserror::Error;
 pub use self::case::Letters;
 pub use self::events::{Standings, StoredEvent};
 pub use self::named::Named;
+pub use self::stretch::{StoredReceipt, Stretch};
 use super::census::{Census, Draft};
 use crate::connect::Broker;
 use crate::consumer::{Patience, one_reading};

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use super::support::{event, event_at, raw, state, strike, usgs};
 
 on_one_and_three!(
+    events_are_read_in_stretches_both_ways_and_from_a_time_on,
     an_event_is_stored_once_and_read_back_as_it_was_written,
     identity_is_the_subject_and_needs_no_memory_of_message_ids,
     of_racing_publishers_exactly_one_stores_each_event,
@@ -33,6 +34,53 @@ async fn who_asks_again_finds_its_own_post_and_the_others_find_theirs_late(serve
             }
         }
     }
+}
+
+async fn events_are_read_in_stretches_both_ways_and_from_a_time_on(server: TestServer) {
+    let broker = server.broker("n1").await;
+    assert_eq!(broker.events_held().await.unwrap(), None);
+    assert!(broker.events_from(1, 10).await.unwrap().is_end);
+    assert!(broker.events_before(u64::MAX, 10).await.unwrap().is_end);
+    assert_eq!(broker.newest_receipt().await.unwrap(), 0);
+    let mut stored = Vec::new();
+    for n in 0..70 {
+        let item = format!("us{n}");
+        match broker.publish(&event(&item), false).await.unwrap() {
+            Published::Stored(seq) => stored.push((seq, item)),
+            Published::Already => panic!("{item} is new"),
+        }
+    }
+    let (mut next, mut found, mut n_stretches) = (1, Vec::new(), 0);
+    loop {
+        let stretch = broker.events_from(next, 20).await.unwrap();
+        found.extend(stretch.items);
+        (next, n_stretches) = (stretch.next, n_stretches + 1);
+        if stretch.is_end {
+            break;
+        }
+    }
+    let told: Vec<_> = found
+        .iter()
+        .map(|it| (it.seq, it.event.item.clone()))
+        .collect();
+    assert_eq!(told, stored);
+    assert!(n_stretches > 2, "{n_stretches}");
+    let middle = &found[40];
+    let from = broker.first_event_at(middle.at).await.unwrap();
+    let since: Vec<_> = found.iter().filter(|it| it.at >= middle.at).collect();
+    assert_eq!(from, since[0].seq);
+
+    let newest = broker.events_before(u64::MAX, 30).await.unwrap();
+    let rest = broker.events_before(newest.next, 100).await.unwrap();
+    assert!(!newest.is_end && rest.is_end);
+    let mut backwards: Vec<_> = newest
+        .items
+        .iter()
+        .chain(&rest.items)
+        .map(|it| it.seq)
+        .collect();
+    backwards.reverse();
+    assert_eq!(backwards, stored.iter().map(|it| it.0).collect::<Vec<_>>());
 }
 
 async fn an_event_is_stored_once_and_read_back_as_it_was_written(server: TestServer) {

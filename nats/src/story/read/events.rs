@@ -84,7 +84,16 @@ impl Broker {
         since: Timestamp,
         standings: &Standings,
     ) -> Result<u64, StoryError> {
-        let (mut low, mut high) = (standings.events.0, standings.events.1.saturating_add(1));
+        self.first_event_within(since, standings.events).await
+    }
+
+    /// The same between the oldest and the newest sequence.
+    pub(super) async fn first_event_within(
+        &self,
+        since: Timestamp,
+        (oldest, newest): (u64, u64),
+    ) -> Result<u64, StoryError> {
+        let (mut low, mut high) = (oldest, newest.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
             match self.event_from(middle).await? {

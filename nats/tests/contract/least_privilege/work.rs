@@ -270,6 +270,12 @@ async fn answer(broker: &Broker, task: &Task, posted: &Event) {
     assert!(broker.event_named(&unknown, now()).await.unwrap().is_none());
     assert_eq!(broker.lanes().await.unwrap().len(), 1);
     assert_eq!(broker.members_seen("*").await.unwrap().len(), 3);
+    let (oldest, newest) = broker.events_held().await.unwrap().unwrap();
+    let events = broker.events_from(oldest, 100).await.unwrap();
+    assert_eq!((events.items.len(), events.next), (2, newest + 1));
+    let receipts = broker.receipts_from(1, 100).await.unwrap();
+    assert_eq!(receipts.next, broker.newest_receipt().await.unwrap() + 1);
+    assert_eq!(receipts.items.len(), 2);
 }
 
 /// `verify`, `why`, and the list of dead letters.
