@@ -97,6 +97,25 @@ impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
     }
 }
 
+/// The longest name of a user.
+pub(crate) const MAX_USER: usize = 128;
+
+/// The user that the path names.
+#[derive(Debug)]
+pub(crate) struct UserPath(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for UserPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let user: String = path(parts, state).await?;
+        let user = text::name(user.into(), MAX_USER);
+        user.map(Self).map_err(|complaint| {
+            Problem::new(Kind::InvalidRequest, format!("the user {complaint}"))
+        })
+    }
+}
+
 async fn path<T, S>(parts: &mut Parts, state: &S) -> Result<T, Problem>
 where
     T: DeserializeOwned + Send,

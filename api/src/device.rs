@@ -26,7 +26,7 @@ use crate::problem::{Kind, Problem};
 use crate::router::Api;
 
 /// A stored document that cannot be read stands in nobody's way: it is replaced as a whole.
-enum Found {
+pub(crate) enum Found {
     Nothing,
     Device(Box<Stored>),
     Unreadable,
@@ -34,7 +34,7 @@ enum Found {
 
 impl Found {
     /// As access is judged: what cannot be read is nobody's.
-    fn device(&self) -> Result<Option<&Device>, Unreadable> {
+    pub(crate) fn device(&self) -> Result<Option<&Device>, Unreadable> {
         match self {
             Self::Nothing => Ok(None),
             Self::Device(stored) => Ok(Some(&stored.device)),
@@ -278,7 +278,7 @@ async fn erase(
     }
 }
 
-async fn find(broker: &Broker, id: &DeviceId) -> Result<Found, Problem> {
+pub(crate) async fn find(broker: &Broker, id: &DeviceId) -> Result<Found, Problem> {
     match broker.device(id).await {
         Ok(Some(stored)) => Ok(Found::Device(Box::new(stored))),
         Ok(None) => Ok(Found::Nothing),

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use fanfare_nats::event::Event;
 use fanfare_nats::post::{PostEventError, Posted};
 use fanfare_nats::publish::PublishEventError;
-use fanfare_nats::{Broker, Topic, fail};
+use fanfare_nats::{Broker, EventId, Topic, fail};
 use http::{HeaderMap, StatusCode};
 use rand::Rng;
 use serde::Serialize;
@@ -31,7 +31,7 @@ const POSTED: &str = "fanfare.event.posted";
 /// What the poster learns.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = PostedEvent)]
-struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// What its poster calls it.
     id: &'a str,
     /// The event's id.
@@ -39,6 +39,18 @@ struct Answer<'a> {
     topics: Vec<&'a str>,
     /// After this nobody is told.
     expires_at: jiff::Timestamp,
+}
+
+impl<'a> Answer<'a> {
+    /// What is told of an event that is stored; its id is the event's own.
+    pub(crate) fn of(event: &'a Event, id: &'a EventId) -> Self {
+        Self {
+            id: &event.item,
+            event: id.as_str(),
+            topics: event.topics.iter().map(Topic::as_str).collect(),
+            expires_at: event.expires_at,
+        }
+    }
 }
 
 /// Post an event, stored once by its id.
@@ -94,17 +106,12 @@ pub(crate) async fn post(
         bounded(&api.broker, store(&api.broker, &event, unknown), unknown).await?;
     let stored = stored.as_ref().unwrap_or(&event);
     let event_id = stored.id();
-    let answer = Answer {
-        id: &stored.item,
-        event: event_id.as_str(),
-        topics: stored.topics.iter().map(Topic::as_str).collect(),
-        expires_at: stored.expires_at,
-    };
+    let answer = Answer::of(stored, &event_id);
     Ok((status, axum::Json(answer)).into_response())
 }
 
 /// 201 for what this call stored; 200 with what was stored before.
-async fn store(
+pub(crate) async fn store(
     broker: &Broker,
     event: &Event,
     unknown: impl FnOnce() -> Problem,
@@ -138,6 +145,6 @@ async fn store(
 }
 
 /// An id for an event that its poster did not name.
-fn generated_id() -> String {
+pub(crate) fn generated_id() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }

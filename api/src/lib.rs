@@ -49,6 +49,7 @@ mod probe;
 mod problem;
 mod router;
 mod server;
+mod test_send;
 mod text;
 
 pub use config::{Config, Keys};

@@ -23,7 +23,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
-use crate::{delivery, device, event, lane, member, probe};
+use crate::{delivery, device, event, lane, member, probe, test_send};
 
 /// The names of the two credentials.
 const KEY: &str = "key";
@@ -45,6 +45,8 @@ const DEVICE: &str = "device";
         device::remove,
         device::topic::put,
         device::topic::remove,
+        test_send::to_device,
+        test_send::to_user,
         event::post,
         event::shown::show,
         delivery::show,
@@ -58,6 +60,7 @@ const DEVICE: &str = "device";
     modifiers(&Refusals),
     tags(
         (name = "devices", description = "Where pushes go, and what each device follows"),
+        (name = "users", description = "People, who have devices"),
         (name = "events", description = "What happened, and what became of it"),
         (name = "system", description = "How the pipeline is"),
         (name = "probes", description = "For orchestrators"),
@@ -261,7 +264,9 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         kinds.push(Kind::PreconditionFailed);
     }
     match operation.operation_id.as_deref() {
-        Some("showDevice" | "followTopic" | "unfollowTopic") => kinds.push(Kind::NoSuchDevice),
+        Some("showDevice" | "followTopic" | "unfollowTopic" | "testDevice") => {
+            kinds.push(Kind::NoSuchDevice);
+        }
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),
         Some("showDelivery") => kinds.push(Kind::NoSuchDelivery),
         Some("postEvent") => kinds.push(Kind::EventExists),

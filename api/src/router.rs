@@ -16,10 +16,12 @@ use crate::access::{self, Access, Needs};
 use crate::config::Config;
 use crate::layer::{self, Limits};
 use crate::metric::Metrics;
-use crate::{delivery, device, event, lane, member, openapi, probe};
+use crate::{delivery, device, event, lane, member, openapi, probe, test_send};
 
 const DEVICE: &str = "/v1/devices/{id}";
 const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
+const DEVICE_TEST: &str = "/v1/devices/{id}/test";
+const USER_TEST: &str = "/v1/users/{user}/test";
 const EVENTS: &str = "/v1/events";
 const EVENT: &str = "/v1/events/{event}";
 const DELIVERY: &str = "/v1/events/{event}/deliveries/{device}";
@@ -39,6 +41,8 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (DEVICE, "DELETE", &[204], DEVICE_CHANGE),
     (DEVICE_TOPIC, "PUT", &[200, 201], DEVICE_CHANGE),
     (DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
+    (DEVICE_TEST, "POST", &[201], DEVICE_TRY),
+    (USER_TEST, "POST", &[201], TRY),
     (EVENTS, "POST", &[200, 201], PUBLISH),
     (EVENT, "GET", &[200], READ),
     (DELIVERY, "GET", &[200], READ),
@@ -53,6 +57,8 @@ const DEVICE_READ: Needs = Needs::one_of(&[Right::Read, Right::DevicesWrite]).or
 const DEVICE_PUT: Needs =
     Needs::one_of(&[Right::DevicesWrite, Right::DevicesWriteSelf]).or_device();
 const DEVICE_CHANGE: Needs = Needs::one_of(&[Right::DevicesWrite]).or_device();
+const TRY: Needs = Needs::one_of(&[Right::DevicesWrite, Right::Operate]);
+const DEVICE_TRY: Needs = TRY.or_device();
 const PUBLISH: Needs = Needs::one_of(&[Right::Publish]);
 const READ: Needs = Needs::one_of(&[Right::Read]);
 const SYSTEM: Needs = Needs::one_of(&[Right::Read, Right::Operate]);
@@ -99,6 +105,8 @@ pub(crate) fn router(
             DEVICE_TOPIC,
             put(device::topic::put).delete(device::topic::remove),
         )
+        .route(DEVICE_TEST, post(test_send::to_device))
+        .route(USER_TEST, post(test_send::to_user))
         .route(EVENTS, post(event::post))
         .route(EVENT, get(event::shown::show))
         .route(DELIVERY, get(delivery::show))

@@ -11,10 +11,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::access::{Claim, Leave};
+use crate::body::MAX_USER;
 use crate::fields::{Fields, Flaw, Flaws, Read};
 use crate::text;
 
-const MAX_USER: usize = 128;
 /// The longest tag that RFC 5646 section 4.4.1 asks to make room for.
 const MAX_LOCALE: usize = 35;
 const MAX_TIME_ZONE: usize = 64;

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::body::MAX_USER;
 use crate::event::POSTED;
 use crate::event::digest::digest;
 use crate::fields::{Fields, Flaw, Flaws, Read};
@@ -18,7 +19,6 @@ use crate::text;
 
 const MAX_ID: usize = 200;
 const MAX_TOPICS: usize = 32;
-const MAX_USER: usize = 128;
 const MAX_TITLE: usize = 200;
 const MAX_BODY: usize = 2000;
 const MAX_WORD: usize = 64;

@@ -15,7 +15,7 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn bearer(secret: &str) -> String {
+pub fn bearer(secret: &str) -> String {
     format!("Bearer {secret}")
 }
 
@@ -28,7 +28,7 @@ async fn make(api: &Api, scope: &str) -> (Key, String) {
 }
 
 /// Makes a key and waits until the API knows it: until then it is one that never was.
-async fn known(api: &Api, scope: &str) -> (Key, String) {
+pub async fn known(api: &Api, scope: &str) -> (Key, String) {
     let (key, shown) = make(api, scope).await;
     let probe = async || ask(api, Method::GET, "/v1/devices/nobody", &shown, None).await;
     eventually(probe, |it| it.status != 401).await;

@@ -16,4 +16,5 @@ mod outage;
 mod refusal;
 mod story;
 mod system;
+mod test_send;
 mod topic;
