@@ -30,6 +30,8 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         // With the token that is stored: that is how an installation proves itself.
         "putDevice" => plain.at("id", DEVICE).json(&document(TOKEN)),
         "followTopic" | "unfollowTopic" => plain.at("id", DEVICE).at("pattern", TOPIC),
+        "testDevice" => plain.at("id", DEVICE),
+        "testUser" => plain.at("user", "ada"),
         // Events.
         "postEvent" => plain.json(&json!({"id": "posted", "topics": [TOPIC], "title": "One"})),
         "showEvent" => plain.at("event", &stage.event().await),
