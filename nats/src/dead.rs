@@ -5,9 +5,11 @@
 //! devices by their hashes only, and never holds a token.
 
 mod case;
+mod now;
 mod read;
 mod replay;
 mod trail;
+mod work;
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,8 +19,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::case::{Case, Fate, Hold, Judged, Step};
+pub use self::now::{JudgeError, Now};
 pub use self::read::{Advisory, Entry, Found, Kind, ReadDeadError, Wanted};
 pub use self::replay::{Assessed, Done, Rejudged, ReplayError, Standing};
+pub use self::work::{Report, Work, WorkError};
 
 use crate::claim::Message;
 use crate::connect::Broker;

@@ -1,6 +1,5 @@
 //! `fanfare dead-letters`: what was given up, looked at and sent again.
 
-mod fate;
 mod filter;
 mod list;
 mod progress;

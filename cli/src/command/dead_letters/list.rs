@@ -4,12 +4,10 @@ use std::io::Write;
 
 use anyhow::Context;
 use fanfare_nats::Broker;
-use fanfare_nats::dead::{Entry, Found, Kind, Wanted};
-use futures::{StreamExt, TryStreamExt, stream};
+use fanfare_nats::dead::{Entry, Found, Kind, Now, Wanted};
 use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
 
-use super::fate::{AT_ONCE, Now, Questions};
 use super::{progress, table};
 use crate::exit::Failure;
 
@@ -65,19 +63,14 @@ pub(super) async fn judged(
     entries: &[Entry],
     now: Timestamp,
 ) -> anyhow::Result<Vec<Now>> {
-    let mut questions = Questions::default();
-    for entry in entries {
-        questions.ask(entry, now);
-    }
-    let bar = progress::bar("asking the receipts of tasks:", questions.len());
-    let answers = questions.answers(broker, now, || bar.inc(1)).await;
+    let bar = progress::bar("asking the receipts of tasks:", 0);
+    let judged = broker.judge_letters(entries, now, |n, all| {
+        bar.set_length(all);
+        bar.set_position(n);
+    });
+    let judged = judged.await;
     bar.finish_and_clear();
-    let answers = answers?;
-    stream::iter(entries)
-        .map(|entry| answers.of(broker, entry, now))
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await
+    Ok(judged?)
 }
 
 const HEAD: [&str; 9] = [

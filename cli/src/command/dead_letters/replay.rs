@@ -4,22 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use fanfare_fetcher::config::Period;
-use fanfare_nats::dead::{Case, DeadLetter, DeadReason, Done, Entry, Kind, Rejudged, Wanted};
-use fanfare_nats::{Broker, Event};
-use futures::{StreamExt, stream};
+use fanfare_nats::Broker;
+use fanfare_nats::dead::{DeadLetter, Entry, Kind, Now, Report, Wanted, Work};
 use jiff::Timestamp;
 
 use super::super::ask;
-use super::fate::Now;
 use super::filter::Filter;
 use super::{letter, list, progress, table};
 use crate::exit::Failure;
 
-/// Tasks replayed at a time.
-const AT_ONCE: usize = 8;
 /// Errors that are told one by one.
 const TOLD: usize = 5;
 
@@ -123,8 +118,12 @@ impl Chosen {
             println!("nothing was sent");
             return Ok(());
         }
-        let work = Work::of(broker, &open, self.expires_at).await?;
-        work.run(broker, now).await?.told(self.expires_at)
+        let work = Work::of(broker, &open, self.expires_at).await;
+        let work = work.map_err(anyhow::Error::from)?;
+        let bar = progress::bar("replaying:", work.len());
+        let report = work.run(broker, now, || bar.inc(1)).await;
+        bar.finish_and_clear();
+        told(report, self.expires_at)
     }
 }
 
@@ -178,127 +177,28 @@ fn summary(letters: &[(&Entry, Now)]) -> String {
     text
 }
 
-/// What is to be done, task by task and message by message.
-#[derive(Default)]
-struct Work {
-    cases: Vec<Case>,
-    events: Vec<(Event, u64)>,
-}
-
-impl Work {
-    async fn of(
-        broker: &Broker,
-        letters: &[&DeadLetter],
-        expires_at: Timestamp,
-    ) -> anyhow::Result<Self> {
-        let mut cases = BTreeMap::<_, Case>::new();
-        let mut events = Vec::new();
-        for letter in letters {
-            let case = if letter.reason == DeadReason::Invalid {
-                match broker.rejudge(letter, expires_at).await? {
-                    Rejudged::Event(event) => {
-                        events.push((
-                            Event {
-                                expires_at,
-                                ..*event
-                            },
-                            letter.event_seq,
-                        ));
-                        None
-                    }
-                    Rejudged::Task(case) => Some(case),
-                    Rejudged::Again
-                    | Rejudged::Unreadable(_)
-                    | Rejudged::Gone
-                    | Rejudged::Neither => None,
-                }
-            } else {
-                Case::of(letter, expires_at)
-            };
-            let Some(case) = case else { continue };
-            let (event, lane) = (case.task.event.clone(), case.task.lane.clone());
-            let key = (event, lane, case.task.range.index());
-            match cases.get_mut(&key) {
-                Some(known) => known.join(case),
-                None => {
-                    cases.insert(key, case);
-                }
-            }
-        }
-        let cases = cases.into_values().collect();
-        Ok(Self { cases, events })
-    }
-
-    async fn run(self, broker: &Broker, now: Timestamp) -> anyhow::Result<Report> {
-        let n = u64::try_from(self.cases.len() + self.events.len()).unwrap_or(u64::MAX);
-        let bar = progress::bar("replaying:", n);
-        let mut report = Report::default();
-        for (event, seq) in &self.events {
-            match broker.publish_again(event, *seq).await {
-                Ok(()) => report.n_events += 1,
-                Err(error) => report.errors.push(error.into()),
-            }
-            bar.inc(1);
-        }
-        let replays = self.cases.iter().map(|case| async move {
-            let done = broker.replay(case, now).await;
-            done.with_context(|| format!("event {}", case.task.event))
-        });
-        let mut replays = stream::iter(replays).buffer_unordered(AT_ONCE);
-        while let Some(done) = replays.next().await {
-            match done {
-                Ok(Done::Replayed(assessed)) => {
-                    report.n_tasks += 1;
-                    report.n_devices += assessed.judged.n_open;
-                    report.n_rests += usize::from(assessed.judged.has_rest);
-                }
-                Ok(Done::Nothing(_)) => report.n_nothing += 1,
-                Err(error) => report.errors.push(error),
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        Ok(report)
-    }
-}
-
-#[derive(Default)]
-struct Report {
-    n_devices: usize,
-    n_tasks: usize,
-    n_rests: usize,
-    n_events: usize,
-    n_nothing: usize,
-    errors: Vec<anyhow::Error>,
-}
-
-impl Report {
-    fn told(self, expires_at: Timestamp) -> Result<(), Failure> {
+fn told(report: Report, expires_at: Timestamp) -> Result<(), Failure> {
+    println!(
+        "replayed {} devices one by one, {} tasks from where they stood, {} events; \
+         they are sent until {}",
+        report.n_devices,
+        report.n_rests,
+        report.n_events,
+        list::seconds(expires_at)
+    );
+    if report.n_nothing > 0 {
         println!(
-            "replayed {} devices one by one, {} tasks from where they stood, {} events; \
-             they are sent until {}",
-            self.n_devices,
-            self.n_rests,
-            self.n_events,
-            list::seconds(expires_at)
+            "{} tasks were left alone: somebody took them up meanwhile",
+            report.n_nothing
         );
-        if self.n_nothing > 0 {
-            println!(
-                "{} tasks were left alone: somebody took them up meanwhile",
-                self.n_nothing
-            );
-        }
-        let n = self.errors.len();
-        if n == 0 {
-            return Ok(());
-        }
-        for error in self.errors.iter().take(TOLD) {
-            eprintln!("fanfare: {error:#}");
-        }
-        let all = n + self.n_tasks + self.n_nothing + self.n_events;
-        Err(
-            anyhow::anyhow!("{n} of {all} could not be replayed; doing it again is harmless")
-                .into(),
-        )
     }
+    let n = report.errors.len();
+    if n == 0 {
+        return Ok(());
+    }
+    let all = n + report.n_tasks + report.n_nothing + report.n_events;
+    for error in report.errors.into_iter().take(TOLD) {
+        eprintln!("fanfare: {:#}", anyhow::Error::from(error));
+    }
+    Err(anyhow::anyhow!("{n} of {all} could not be replayed; doing it again is harmless").into())
 }

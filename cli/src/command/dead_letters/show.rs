@@ -1,11 +1,10 @@
 //! `fanfare dead-letters show`.
 
 use fanfare_nats::Broker;
-use fanfare_nats::dead::{DeadLetter, Entry, Found, Kind};
+use fanfare_nats::dead::{DeadLetter, Entry, Found, Kind, Now};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::fate::Now;
 use super::list::{judged, line, object, said};
 use crate::exit::Failure;
 

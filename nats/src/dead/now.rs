@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
-use fanfare_nats::dead::{
-    Assessed, Case, DeadReason, Entry, Fate, Found, Hold, Rejudged, Standing, Step,
-};
-use fanfare_nats::{Broker, DeviceHash};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use thiserror::Error;
+
+use super::{
+    Assessed, Case, DeadReason, Entry, Fate, Found, Hold, Rejudged, ReplayError, Standing, Step,
+};
+use crate::connect::Broker;
+use crate::hash::DeviceHash;
 
 /// Questions to the broker at a time.
-pub(super) const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 16;
 
 /// What a letter is by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Now {
+pub enum Now {
     /// Nobody has accepted it: a replay sends it.
     Open,
     /// Accepted since.
@@ -42,7 +44,7 @@ pub(super) enum Now {
 
 impl Now {
     /// In a table and as JSON.
-    pub(super) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Accepted => "accepted",
@@ -59,7 +61,7 @@ impl Now {
     }
 
     /// Why a replay leaves it alone, and what can be done.
-    pub(super) fn explained(self) -> &'static str {
+    pub fn explained(self) -> &'static str {
         match self {
             Self::Open => "nobody has accepted it: a replay sends it",
             Self::Accepted => "accepted since: a replay does not send it again",
@@ -84,12 +86,12 @@ impl Now {
     }
 
     /// Whether a replay has something to do.
-    pub(super) fn is_open(self) -> bool {
+    pub fn is_open(self) -> bool {
         self == Self::Open
     }
 
     /// Whether all is well without a replay.
-    pub(super) fn is_done(self) -> bool {
+    pub fn is_done(self) -> bool {
         match self {
             Self::Accepted | Self::Replayed | Self::Waiting => true,
             Self::Open
@@ -104,7 +106,7 @@ impl Now {
     }
 
     /// Of a letter about one device.
-    pub(super) fn of_device(assessed: &Assessed, device: DeviceHash) -> Self {
+    fn of_device(assessed: &Assessed, device: DeviceHash) -> Self {
         match assessed.judged.fates.get(&device) {
             Some(Fate::Accepted(_)) => Self::Accepted,
             Some(Fate::Unclear) => Self::Unclear,
@@ -116,7 +118,7 @@ impl Now {
     }
 
     /// Of a letter about a task.
-    pub(super) fn of_task(assessed: &Assessed) -> Self {
+    fn of_task(assessed: &Assessed) -> Self {
         match (assessed.standing, &assessed.judged.step) {
             (_, Step::Nothing) => Self::Replayed,
             (Standing::Gone, _) => Self::EventGone,
@@ -131,9 +133,53 @@ impl Now {
     }
 }
 
+/// Why it is not known what a letter is by now.
+#[derive(Debug, Error)]
+pub enum JudgeError {
+    /// What the receipts of a task say.
+    #[error("event {event}")]
+    Task {
+        /// Its event.
+        event: String,
+        /// What was not known.
+        #[source]
+        cause: ReplayError,
+    },
+    /// What a message is that could not be read.
+    #[error("the unreadable message")]
+    Message(#[source] ReplayError),
+}
+
+impl Broker {
+    /// What each letter is by now, in their order. Letters of one task may lie far apart: each task's
+    /// receipts are asked once. `each` is told how many of how many tasks are asked.
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// [`JudgeError`].
+    pub async fn judge_letters(
+        &self,
+        entries: &[Entry],
+        now: Timestamp,
+        each: impl Fn(u64, u64) + Send + Sync,
+    ) -> Result<Vec<Now>, JudgeError> {
+        let mut questions = Questions::default();
+        for entry in entries {
+            questions.ask(entry, now);
+        }
+        let answers = questions.answers(self, now, each).await?;
+        stream::iter(entries)
+            .map(|entry| answers.of(self, entry, now))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+}
+
 /// What can be asked about letters: each task once, and each unreadable message.
 #[derive(Default)]
-pub(super) struct Questions {
+struct Questions {
     cases: BTreeMap<Key, Case>,
 }
 
@@ -147,13 +193,8 @@ fn key(case: &Case) -> Key {
 }
 
 impl Questions {
-    /// How many there are.
-    pub(super) fn len(&self) -> u64 {
-        u64::try_from(self.cases.len()).unwrap_or(u64::MAX)
-    }
-
     /// Takes a letter in.
-    pub(super) fn ask(&mut self, entry: &Entry, expires_at: Timestamp) {
+    fn ask(&mut self, entry: &Entry, expires_at: Timestamp) {
         let case = entry.letter().and_then(|it| Case::of(it, expires_at));
         if let Some(case) = case {
             match self.cases.get_mut(&key(&case)) {
@@ -165,46 +206,51 @@ impl Questions {
         }
     }
 
-    /// Asks the receipts; `each` is told after each task.
-    pub(super) async fn answers(
+    /// Asks the receipts.
+    async fn answers(
         self,
         broker: &Broker,
         now: Timestamp,
-        each: impl Fn(),
-    ) -> anyhow::Result<Answers> {
+        each: impl Fn(u64, u64),
+    ) -> Result<Answers, JudgeError> {
+        let n = u64::try_from(self.cases.len()).unwrap_or(u64::MAX);
+        let mut n_asked = 0;
+        each(n_asked, n);
         let asked = self.cases.into_iter().map(|(key, case)| async move {
-            let assessed = broker.assess(&case, now).await;
-            let assessed = assessed.with_context(|| format!("event {}", case.task.event))?;
-            anyhow::Ok((key, assessed))
+            match broker.assess(&case, now).await {
+                Ok(assessed) => Ok((key, assessed)),
+                Err(cause) => Err(JudgeError::Task {
+                    event: case.task.event.to_string(),
+                    cause,
+                }),
+            }
         });
         let answers = stream::iter(asked).buffer_unordered(AT_ONCE);
-        let answers = answers.inspect_ok(|_| each()).try_collect().await?;
-        Ok(Answers(answers))
+        let answers = answers.inspect_ok(|_| {
+            n_asked += 1;
+            each(n_asked, n);
+        });
+        Ok(Answers(answers.try_collect().await?))
     }
 }
 
 /// What the receipts say of letters.
-pub(super) struct Answers(BTreeMap<Key, Assessed>);
+struct Answers(BTreeMap<Key, Assessed>);
 
 impl Answers {
     /// What a letter is by now.
-    pub(super) async fn of(
-        &self,
-        broker: &Broker,
-        entry: &Entry,
-        now: Timestamp,
-    ) -> anyhow::Result<Now> {
+    async fn of(&self, broker: &Broker, entry: &Entry, now: Timestamp) -> Result<Now, JudgeError> {
         let letter = match &entry.found {
             Found::Letter(letter) => letter,
             Found::Advisory(_) | Found::Unreadable(_) => return Ok(Now::NotSendable),
         };
         if letter.reason == DeadReason::Invalid {
             let rejudged = broker.rejudge(letter, now).await;
-            return match rejudged.context("the unreadable message")? {
+            return match rejudged.map_err(JudgeError::Message)? {
                 Rejudged::Event(_) => Ok(Now::Open),
                 Rejudged::Task(case) => {
-                    let assessed = broker.assess(&case, now).await?;
-                    Ok(Now::of_task(&assessed))
+                    let assessed = broker.assess(&case, now).await;
+                    Ok(Now::of_task(&assessed.map_err(JudgeError::Message)?))
                 }
                 Rejudged::Again => Ok(Now::Replayed),
                 Rejudged::Unreadable(_) => Ok(Now::Unreadable),
