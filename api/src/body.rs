@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
-use fanfare_nats::{DeviceId, Pattern};
+use fanfare_nats::{DeviceId, Lane, Pattern};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -145,6 +145,20 @@ impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
             Problem::new(Kind::InvalidRequest, format!("the pattern {complaint}"))
         })?;
         Ok(Self(device_id(&id)?, pattern))
+    }
+}
+
+/// The lane that the path names. What is no lane's name is one that there is not.
+#[derive(Debug)]
+pub(crate) struct LanePath(pub(crate) Lane);
+
+impl<S: Send + Sync> FromRequestParts<S> for LanePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let lane: String = path(parts, state).await?;
+        let lane = Lane::parse(&lane).ok_or_else(crate::lane::no_such_lane)?;
+        Ok(Self(lane))
     }
 }
 

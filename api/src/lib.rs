@@ -7,7 +7,8 @@
 //!
 //! What became of an event is read from the streams by the code of `fanfare why`, message by message
 //! (`event/shown.rs`, `delivery.rs`). The contract is one `OpenAPI` document, made from the handlers
-//! and their types (`openapi.rs`).
+//! and their types (`openapi.rs`). What operators do goes through a second connection, which only some
+//! processes have (`operate.rs`).
 //!
 //! Architecture invariant: this crate keeps nothing. What it acknowledged is in the broker; while
 //! the broker is away it answers 503 and remembers no request.
@@ -26,8 +27,7 @@
 //! * Tenants: a key has one, and `access/ring.rs` knows the one that there is.
 //! * Quotas and rate limits: beside the limit of requests in flight, in `layer.rs`.
 //! * Tokens that belong to another user: `device.rs`, before the write.
-//! * The live stream, dead letters, pausing a lane: the last two need the rights of operators, so a
-//!   second connection.
+//! * The live stream.
 
 mod access;
 mod body;
@@ -43,6 +43,7 @@ mod layer;
 mod member;
 mod metric;
 mod openapi;
+mod operate;
 mod page;
 mod precondition;
 mod probe;
@@ -55,4 +56,5 @@ mod text;
 pub use config::{Config, Keys};
 pub use metric::Metrics;
 pub use openapi::openapi;
+pub use operate::Operator;
 pub use server::{RunError, Server, run};

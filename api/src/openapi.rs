@@ -28,6 +28,8 @@ use crate::{delivery, device, event, lane, member, probe, test_send};
 /// The names of the two credentials.
 const KEY: &str = "key";
 const DEVICE: &str = "device";
+/// The tag of what goes through the connection of operators.
+const OPERATING: &str = "operating";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,6 +53,9 @@ const DEVICE: &str = "device";
         event::shown::show,
         delivery::show,
         lane::list,
+        lane::show,
+        lane::pause::put,
+        lane::pause::remove,
         member::list,
         probe::livez,
         probe::readyz,
@@ -63,6 +68,7 @@ const DEVICE: &str = "device";
         (name = "users", description = "People, who have devices"),
         (name = "events", description = "What happened, and what became of it"),
         (name = "system", description = "How the pipeline is"),
+        (name = "operating", description = "What operators do; by a process that is configured to"),
         (name = "probes", description = "For orchestrators"),
         (name = "contract", description = "This document"),
     ),
@@ -263,11 +269,16 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
     if is_guarded {
         kinds.push(Kind::PreconditionFailed);
     }
+    let mut tags = operation.tags.iter().flatten();
+    if tags.any(|it| it == OPERATING) {
+        kinds.push(Kind::NotConfigured);
+    }
     match operation.operation_id.as_deref() {
         Some("showDevice" | "followTopic" | "unfollowTopic" | "testDevice") => {
             kinds.push(Kind::NoSuchDevice);
         }
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),
+        Some("showLane" | "pauseLane" | "resumeLane") => kinds.push(Kind::NoSuchLane),
         Some("showDelivery") => kinds.push(Kind::NoSuchDelivery),
         Some("postEvent") => kinds.push(Kind::EventExists),
         _ => {}

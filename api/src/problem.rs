@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     NoSuchEvent,
     /// No such event, no such device, or none that the asker may see.
     NoSuchDelivery,
+    /// No notifier with its app was ever started.
+    NoSuchLane,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// The client was too slow with its body.
@@ -57,6 +59,8 @@ pub(crate) enum Kind {
     InvalidFields,
     /// A fault of ours.
     Internal,
+    /// This process was not given what the route needs.
+    NotConfigured,
     /// No final answer from the broker.
     BrokerUnavailable,
     /// More requests at once than allowed.
@@ -78,6 +82,7 @@ impl Kind {
         Self::NoSuchDevice,
         Self::NoSuchEvent,
         Self::NoSuchDelivery,
+        Self::NoSuchLane,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::EventExists,
@@ -87,6 +92,7 @@ impl Kind {
         Self::Misdirected,
         Self::InvalidFields,
         Self::Internal,
+        Self::NotConfigured,
         Self::BrokerUnavailable,
         Self::Overloaded,
         Self::NotReady,
@@ -104,6 +110,7 @@ impl Kind {
             Self::NoSuchDevice => (404, "no_such_device", "There is no such device"),
             Self::NoSuchEvent => (404, "no_such_event", "There is no such event"),
             Self::NoSuchDelivery => (404, "no_such_delivery", "There is no such delivery"),
+            Self::NoSuchLane => (404, "no_such_lane", "There is no such lane"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method is not allowed here"),
             Self::RequestTimeout => (408, "request_timeout", "The body took too long to arrive"),
             Self::EventExists => (409, "event_exists", "The id stands for another event"),
@@ -117,6 +124,7 @@ impl Kind {
                 "Fields of the document are not valid",
             ),
             Self::Internal => (500, "internal", "The server failed"),
+            Self::NotConfigured => (501, "not_configured", "This process may not do it"),
             Self::BrokerUnavailable => (503, "broker_unavailable", "The broker does not answer"),
             Self::Overloaded => (503, "overloaded", "Too many requests at once"),
             Self::NotReady => (503, "not_ready", "The server is not ready"),
@@ -142,6 +150,7 @@ impl Kind {
             413 => Self::BodyTooLarge,
             415 => Self::UnsupportedMediaType,
             400..500 => Self::InvalidRequest,
+            501 => Self::NotConfigured,
             503 => Self::Overloaded,
             504 => Self::Timeout,
             500.. => Self::Internal,

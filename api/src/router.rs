@@ -16,6 +16,7 @@ use crate::access::{self, Access, Needs};
 use crate::config::Config;
 use crate::layer::{self, Limits};
 use crate::metric::Metrics;
+use crate::operate::Operating;
 use crate::{delivery, device, event, lane, member, openapi, probe, test_send};
 
 const DEVICE: &str = "/v1/devices/{id}";
@@ -26,6 +27,8 @@ const EVENTS: &str = "/v1/events";
 const EVENT: &str = "/v1/events/{event}";
 const DELIVERY: &str = "/v1/events/{event}/deliveries/{device}";
 pub(crate) const LANES: &str = "/v1/lanes";
+const LANE: &str = "/v1/lanes/{lane}";
+const LANE_PAUSE: &str = "/v1/lanes/{lane}/pause";
 pub(crate) const MEMBERS: &str = "/v1/members";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
@@ -47,6 +50,9 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (EVENT, "GET", &[200], READ),
     (DELIVERY, "GET", &[200], READ),
     (LANES, "GET", &[200], SYSTEM),
+    (LANE, "GET", &[200], SYSTEM),
+    (LANE_PAUSE, "PUT", &[200], OPERATE),
+    (LANE_PAUSE, "DELETE", &[200], OPERATE),
     (MEMBERS, "GET", &[200], SYSTEM),
     (OPENAPI, "GET", &[200], Needs::NOTHING),
     (LIVEZ, "GET", &[200], Needs::NOTHING),
@@ -62,6 +68,7 @@ const DEVICE_TRY: Needs = TRY.or_device();
 const PUBLISH: Needs = Needs::one_of(&[Right::Publish]);
 const READ: Needs = Needs::one_of(&[Right::Read]);
 const SYSTEM: Needs = Needs::one_of(&[Right::Read, Right::Operate]);
+const OPERATE: Needs = Needs::one_of(&[Right::Operate]);
 
 /// The label of a matched path; `none` for what matches no route.
 pub(crate) fn route_label(matched: Option<&str>) -> &'static str {
@@ -79,6 +86,8 @@ pub(crate) struct Api {
     /// Places of those who count large events.
     pub(crate) readings: Arc<Semaphore>,
     pub(crate) topics: Arc<TopicPolicies>,
+    /// The connection that may pause and replay, if this process has one.
+    pub(crate) operating: Operating,
 }
 
 /// Puts the routes and their layers together.
@@ -88,6 +97,7 @@ pub(crate) fn router(
     metrics: Metrics,
     readiness: Readiness,
     access: Access,
+    operating: Operating,
 ) -> Router {
     let api = Api {
         broker,
@@ -95,6 +105,7 @@ pub(crate) fn router(
         readiness,
         readings: Arc::new(Semaphore::new(READINGS)),
         topics: Arc::new(config.topics.clone()),
+        operating,
     };
     let versioned = Router::new()
         .route(
@@ -111,6 +122,11 @@ pub(crate) fn router(
         .route(EVENT, get(event::shown::show))
         .route(DELIVERY, get(delivery::show))
         .route(LANES, get(lane::list))
+        .route(LANE, get(lane::show))
+        .route(
+            LANE_PAUSE,
+            put(lane::pause::put).delete(lane::pause::remove),
+        )
         .route(MEMBERS, get(member::list))
         .with_state(api.clone());
     let probes = Router::new()

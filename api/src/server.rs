@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{self, Access, Ring};
 use crate::config::{Config, Policy, unprotected};
 use crate::metric::Metrics;
+use crate::operate::{Operating, Operator};
 use crate::router::router;
 
 /// The condition of readiness that belongs to this role.
@@ -67,6 +68,7 @@ pub struct Server {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
+    operator: Option<Operator>,
 }
 
 impl Server {
@@ -88,7 +90,14 @@ impl Server {
             config,
             listener,
             address,
+            operator: None,
         })
+    }
+
+    /// The same, with the connection that may pause and replay.
+    #[must_use]
+    pub fn operating(self, operator: Option<Operator>) -> Self {
+        Self { operator, ..self }
     }
 
     /// Where it listens, with the port the system chose.
@@ -125,7 +134,15 @@ impl Server {
                 }
             }
         };
-        let router = router(&self.config, broker, metrics, readiness.clone(), access);
+        let (operating, comes) = Operating::of(self.operator, stop.clone());
+        let router = router(
+            &self.config,
+            broker,
+            metrics,
+            readiness.clone(),
+            access,
+            operating,
+        );
         readiness.met(CONDITION);
         let ended = accept(
             self.listener,
@@ -136,7 +153,7 @@ impl Server {
                 readiness.unmet(CONDITION, "stopping");
             },
         );
-        let (ended, ()) = tokio::join!(ended, followed);
+        let (ended, (), ()) = tokio::join!(ended, followed, comes);
         presence.end().await;
         ended
     }
@@ -152,7 +169,7 @@ fn service(metrics: Metrics) -> Service {
     }
 }
 
-/// The role: binds, says where, and serves until `stop`.
+/// The role: binds, says where, and serves until `stop`. With an `operator` it can pause and replay.
 ///
 /// Dropping the future cuts every connection off; what was acknowledged is stored.
 ///
@@ -161,12 +178,13 @@ fn service(metrics: Metrics) -> Service {
 pub async fn run(
     config: Config,
     broker: Broker,
+    operator: Option<Operator>,
     metrics: Metrics,
     readiness: Readiness,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     readiness.unmet(CONDITION, "not listening yet");
-    let server = Server::bind(config).await?;
+    let server = Server::bind(config).await?.operating(operator);
     let address = server.address();
     tracing::info!(%address, "the API listens");
     match server.config.policy() {

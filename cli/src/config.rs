@@ -84,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) fetcher: fanfare_fetcher::Config,
     pub(crate) notifier: fanfare_notifier::Config,
     pub(crate) api: fanfare_api::Config,
+    /// `[api.operate]`: as whom the API pauses and replays. Only what differs from `[nats]`.
+    pub(crate) operate: Option<Box<NatsConfig>>,
 }
 
 impl Config {
@@ -119,10 +121,14 @@ impl Config {
         let own: Option<OwnConfig> = parts.take(&own::TABLES);
         let fetcher: Option<fanfare_fetcher::Config> = parts.take(&["fetcher", "source", "topic"]);
         let notifier: Option<fanfare_notifier::Config> = parts.take_one("notifier", &["app"]);
+        let operate: Result<Option<NatsConfig>, _> = parts.take_out("api", "operate");
         let api: Option<fanfare_api::Config> = parts.take_one("api", &[]);
         parts.refuse_the_rest();
         if let Some(own) = &own {
             parts.add(own.validate());
+        }
+        if let Ok(Some(operate)) = &operate {
+            parts.add(operate.validate_second("api.operate"));
         }
         // Each part for itself: what one cannot read hides nothing of the others.
         let fetcher = fetcher.map(|mut fetcher| {
@@ -149,6 +155,7 @@ impl Config {
             fetcher,
             notifier,
             api,
+            operate: operate.ok()?.map(Box::new),
         })
     }
 

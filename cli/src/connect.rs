@@ -158,6 +158,34 @@ pub(crate) fn options(
     Ok(options)
 }
 
+/// The same pipeline as somebody else: what `second`, the table of that name, says of the connection,
+/// over what is known of it.
+///
+/// # Errors
+/// [`ConfigError`] if a context or a file is not usable.
+pub(crate) fn as_second(
+    options: &ConnectOptions,
+    second: &NatsConfig,
+    table: &str,
+    environment: &Environment,
+) -> Result<ConnectOptions, ConfigError> {
+    let layered = || {
+        let mut layer = Layer::of_config(second)?;
+        if let Some(name) = &second.context {
+            layer = layer.over(context::named(name, environment)?);
+        }
+        layer.lay_over(options, environment)
+    };
+    layered().map_err(|mut error| {
+        for it in &mut error.0 {
+            if let Some(key) = it.key.strip_prefix("nats.") {
+                it.key = format!("{table}.{key}");
+            }
+        }
+        error
+    })
+}
+
 /// A path as people write it: `~/` is the home folder.
 fn expanded(path: &str, environment: &Environment) -> PathBuf {
     match (path.strip_prefix("~/"), environment.folder("HOME")) {

@@ -70,6 +70,8 @@ pub(crate) struct Composition {
     pub(crate) roles: Vec<Role>,
     pub(crate) config: Config,
     pub(crate) options: ConnectOptions,
+    /// As whom the API pauses and replays, if it may.
+    pub(crate) operate: Option<Box<ConnectOptions>>,
     pub(crate) manage: Manage,
     pub(crate) process: Process,
     /// Of a server of our own: each role connects as its user.
@@ -230,7 +232,11 @@ impl Composition {
             }
             Registered::Api(metrics) => {
                 let config = self.config.api.clone();
-                let run = fanfare_api::run(config, broker, metrics, readiness, stop);
+                let operator = self.operate.as_ref().map(|it| {
+                    let options = self.process.introduce(it, User::Ops.name());
+                    fanfare_api::Operator::new(broker::operator(options))
+                });
+                let run = fanfare_api::run(config, broker, operator, metrics, readiness, stop);
                 tasks.spawn(async { run.await.context("the api failed") });
             }
         }

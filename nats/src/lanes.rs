@@ -63,11 +63,14 @@ impl Broker {
     }
 
     /// Stops the delivery of a lane's tasks until a moment; what is in hand is handed back by the
-    /// notifiers within seconds. Pausing again sets the new moment.
+    /// notifiers within seconds. Pausing again sets the new moment. Answers with what the lane's leader
+    /// shows then.
+    ///
+    /// Dropping the future leaves it unknown whether it is paused.
     ///
     /// # Errors
     /// [`LaneError`].
-    pub async fn pause_lane(&self, lane: &Lane, until: Timestamp) -> Result<(), LaneError> {
+    pub async fn pause_lane(&self, lane: &Lane, until: Timestamp) -> Result<LaneReport, LaneError> {
         let until = time::OffsetDateTime::from_unix_timestamp_nanos(until.as_nanosecond())
             .map_err(|_| LaneError::Date)?;
         let stream = self.lane_stream().await?;
@@ -77,11 +80,14 @@ impl Broker {
         self.await_pause(&stream, lane, Some(granted)).await
     }
 
-    /// Ends a pause; a lane that is not paused stays as it is.
+    /// Ends a pause; a lane that is not paused stays as it is. Answers with what the lane's leader
+    /// shows then.
+    ///
+    /// Dropping the future leaves it unknown whether it is paused.
     ///
     /// # Errors
     /// [`LaneError`].
-    pub async fn resume_lane(&self, lane: &Lane) -> Result<(), LaneError> {
+    pub async fn resume_lane(&self, lane: &Lane) -> Result<LaneReport, LaneError> {
         let stream = self.lane_stream().await?;
         let name = Names::send_consumer(lane);
         let answer = stream.resume_consumer(&name).await;
@@ -96,14 +102,15 @@ impl Broker {
         stream: &Stream<()>,
         lane: &Lane,
         wanted: Option<time::OffsetDateTime>,
-    ) -> Result<(), LaneError> {
+    ) -> Result<LaneReport, LaneError> {
         let name = Names::send_consumer(lane);
-        let agreed = async || -> Result<(), LaneError> {
+        let agreed = async || -> Result<LaneReport, LaneError> {
             loop {
                 let info = stream.consumer_info(&name).await.map_err(broker)?;
                 let set = info.config.pause_until;
                 if set == wanted || (wanted.is_none() && !info.paused) {
-                    return Ok(());
+                    let report = report(&info);
+                    return report.ok_or_else(|| LaneError::Unknown(lane.to_string()));
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }

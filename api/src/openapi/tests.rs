@@ -119,6 +119,9 @@ fn what_is_described_is_what_is_read() {
     check_fields("EventDocument", |it| {
         event::document::read(it, None).map_or_else(details, |_| Vec::new())
     });
+    check_fields("PauseDocument", |it| {
+        crate::operate::pause::read(it, crate::clock::now()).map_or_else(details, |_| Vec::new())
+    });
     check_fields("TopicDocument", |it| {
         device::document::filters(it).map_or_else(details, |_| Vec::new())
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_api::{Config, Keys, Metrics, RunError, Server};
+use fanfare_api::{Config, Keys, Metrics, Operator, RunError, Server};
 use fanfare_nats::connect::ConnectOptions;
 use fanfare_nats::stream::Topology;
 use fanfare_nats::testing::TestServer;
@@ -98,7 +98,16 @@ impl Api {
         Self::start_with(Config { keys, ..config }).await
     }
 
+    /// One whose process may not operate.
+    pub async fn start_without_operator() -> Self {
+        Self::start_as(Config::default(), false).await
+    }
+
     pub async fn start_with(config: Config) -> Self {
+        Self::start_as(config, true).await
+    }
+
+    async fn start_as(config: Config, is_operator: bool) -> Self {
         // Already installed by another test is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = TestServer::start().await;
@@ -116,7 +125,15 @@ impl Api {
             keys,
             ..config
         };
-        let api = Server::bind(config).await.unwrap();
+        let operator = if is_operator {
+            let metrics = fanfare_nats::Metrics::default();
+            let options = server.options("ops-1");
+            let connected = Broker::connect(options, metrics, Readiness::new()).await;
+            Some(Operator::new(std::future::ready(connected.unwrap())))
+        } else {
+            None
+        };
+        let api = Server::bind(config).await.unwrap().operating(operator);
         let url = format!("http://{}", api.address());
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();

@@ -12,6 +12,7 @@ mod event;
 mod harness;
 mod keys;
 mod matrix;
+mod operate;
 mod outage;
 mod refusal;
 mod story;

@@ -123,7 +123,7 @@ fn lasting(text: &str) -> Result<SignedDuration, String> {
 }
 
 /// Names the lanes that there are where the one that was named is not among them.
-async fn known(done: Result<(), LaneError>, broker: &Broker) -> anyhow::Result<()> {
+async fn known(done: Result<LaneReport, LaneError>, broker: &Broker) -> anyhow::Result<()> {
     let Err(error) = done else { return Ok(()) };
     if !matches!(error, LaneError::Unknown(_)) {
         return Err(error.into());

@@ -1,6 +1,7 @@
 //! `fanfare up [roles]`: runs roles in this process until a signal.
 
 use clap::Args;
+use fanfare_nats::ConnectOptions;
 use fanfare_nats::permissions::Role as User;
 use fanfare_nats_server::{Environment, Server};
 
@@ -64,6 +65,7 @@ impl Up {
             Manage::Auto
         };
         let manage = self.manage.or(config.own.nats.manage).unwrap_or(usual);
+        let operate = operator(&config, &options, child.as_ref(), environment)?;
         let process = Process::new(&config, environment);
         let roles = if self.roles.is_empty() {
             Role::ALL.to_vec()
@@ -74,6 +76,7 @@ impl Up {
             roles,
             config,
             options,
+            operate,
             manage,
             process,
             users: child.as_ref().map(|it| it.users.clone()),
@@ -90,6 +93,24 @@ impl Up {
         }
         ended
     }
+}
+
+/// As whom the API pauses and replays: as the configuration says, or on a server of our own as its
+/// operator.
+fn operator(
+    config: &Config,
+    options: &ConnectOptions,
+    child: Option<&Embedded>,
+    environment: &Environment,
+) -> Result<Option<Box<ConnectOptions>>, ConfigError> {
+    let options = match (&config.operate, child) {
+        (Some(operate), _) => {
+            connect::as_second(options, operate, "api.operate", environment).map(Some)?
+        }
+        (None, Some(child)) => Some(child.users.admit(options, User::Ops)),
+        (None, None) => None,
+    };
+    Ok(options.map(Box::new))
 }
 
 /// Whoever tries fanfare out on this machine needs no key until he makes one. Where a server was named,

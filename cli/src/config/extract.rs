@@ -15,6 +15,9 @@ use super::tree::{Node, Origin, Shape};
 /// More problems than anyone wants to read at once.
 const ENOUGH: usize = 100;
 
+/// There is a problem in it, which is noted.
+pub(super) struct Wrong;
+
 /// A tree from which the parts are taken one after the other.
 pub(super) struct Parts<'p> {
     whole: Node,
@@ -63,6 +66,22 @@ impl<'p> Parts<'p> {
             }
         }
         typed(tree, self.problems)
+    }
+
+    /// Takes one table out of another, so that whoever takes the other does not see it; an error if
+    /// there is a problem in it, `None` if it is not there.
+    pub(super) fn take_out<T: DeserializeOwned>(
+        &mut self,
+        table: &str,
+        name: &str,
+    ) -> Result<Option<T>, Wrong> {
+        let Some(Shape::Table(nodes)) = self.rest.get_mut(table).map(|it| &mut it.shape) else {
+            return Ok(None);
+        };
+        match nodes.remove(name) {
+            None => Ok(None),
+            Some(node) => typed(node, self.problems).map(Some).ok_or(Wrong),
+        }
     }
 
     /// Whatever was not taken is nobody's.

@@ -145,8 +145,8 @@ impl OwnConfig {
             let (least, most) = (MARKER_TTL_S.start(), MARKER_TTL_S.end());
             problem("nats.marker_ttl_s", format!("must be {least} to {most}"));
         }
-        for key in nats.given_twice() {
-            problem(key, format!("given twice: remove it or `{key}_file`"));
+        for it in nats.given_twice("nats") {
+            problem(&it.key, it.message);
         }
         if let Some(node) = &self.process.node
             && !is_node(node)
@@ -174,23 +174,41 @@ impl OwnConfig {
 
 impl NatsConfig {
     /// The secrets that stand here and in a file.
-    fn given_twice(&self) -> impl Iterator<Item = &'static str> {
+    fn given_twice(&self, table: &str) -> impl Iterator<Item = Problem> {
         let twice = [
             (
-                "nats.password",
+                "password",
                 self.password.is_some() && self.password_file.is_some(),
             ),
+            ("token", self.token.is_some() && self.token_file.is_some()),
             (
-                "nats.token",
-                self.token.is_some() && self.token_file.is_some(),
-            ),
-            (
-                "nats.user_seed",
+                "user_seed",
                 self.user_seed.is_some() && self.user_seed_file.is_some(),
             ),
         ];
         let twice = twice.into_iter().filter(|(_, is_twice)| *is_twice);
-        twice.map(|(key, _)| key)
+        twice.map(move |(key, _)| {
+            let key = format!("{table}.{key}");
+            let message = format!("given twice: remove it or `{key}_file`");
+            Problem::new(key, message)
+        })
+    }
+
+    /// What is wrong with a table that names another user on the same pipeline.
+    pub(super) fn validate_second(&self, table: &str) -> Vec<Problem> {
+        let of_the_pipeline = [
+            ("prefix", self.prefix.is_some()),
+            ("replicas", self.replicas.is_some()),
+            ("manage", self.manage.is_some()),
+            ("ack_wait_ms", self.ack_wait_ms.is_some()),
+            ("marker_ttl_s", self.marker_ttl_s.is_some()),
+        ];
+        let told = of_the_pipeline.into_iter().filter(|(_, is_told)| *is_told);
+        let told = told.map(|(key, _)| {
+            let message = "is told once, in `[nats]`: remove it here".to_owned();
+            Problem::new(format!("{table}.{key}"), message)
+        });
+        told.chain(self.given_twice(table)).collect()
     }
 }
 

@@ -204,3 +204,43 @@ fn a_file_that_is_not_there_is_a_problem() {
         "{error}"
     );
 }
+
+#[test]
+fn the_connection_of_operators_is_a_table_of_the_api() {
+    let text = "[api]\nmax_in_flight = 7\n\n[api.operate]\nuser = \"ops\"\npassword = \"p\"\n";
+    let (_folder, file) = written(&[("f.toml", text)]);
+    let config = Config::load(Some(&file), &variables(&[]), &[]).unwrap();
+    assert_eq!(config.api.max_in_flight, 7);
+    assert_eq!(config.operate.unwrap().user.as_deref(), Some("ops"));
+    assert!(
+        Config::load(None, &variables(&[]), &[])
+            .unwrap()
+            .operate
+            .is_none()
+    );
+    let variable = [("FANFARE__API__OPERATE__USER", "ops")];
+    let config = Config::load(None, &variables(&variable), &[]).unwrap();
+    assert_eq!(config.operate.unwrap().user.as_deref(), Some("ops"));
+
+    let wrong = "[api.operate]\nuser = 7\n[api.operate.x]\n";
+    let wrong = problems(wrong, &[]);
+    assert!(
+        wrong[0].starts_with("f.toml:2: api.operate.user: invalid type"),
+        "{wrong:#?}"
+    );
+    assert!(
+        wrong[1].contains("api.operate.x: unknown field"),
+        "{wrong:#?}"
+    );
+    let wrong = "[api.operate]\nreplicas = 3\ntoken = \"a\"\ntoken_file = \"b\"\n";
+    let wrong = problems(wrong, &[]);
+    assert_eq!(wrong.len(), 2, "{wrong:#?}");
+    assert!(
+        wrong[0].contains("api.operate.replicas: is told once"),
+        "{wrong:#?}"
+    );
+    assert!(
+        wrong[1].contains("api.operate.token: given twice"),
+        "{wrong:#?}"
+    );
+}

@@ -132,6 +132,35 @@ impl Layer {
         }
     }
 
+    /// What is known already, with this layer over it. An identity is taken as a whole, and so is the
+    /// prefix of inboxes, which belongs to it.
+    pub(super) fn lay_over(
+        self,
+        under: &ConnectOptions,
+        environment: &Environment,
+    ) -> Result<ConnectOptions, ConfigError> {
+        let names_a_server = self.url.is_some();
+        let is_known = self.identity != Identity::default();
+        let over = self.resolve(environment)?;
+        let mut options = under.clone();
+        if names_a_server {
+            options.servers = over.servers;
+        }
+        if is_known {
+            options.user = over.user;
+            options.token = over.token;
+            options.creds = over.creds;
+            options.nkey = over.nkey;
+        }
+        options.inbox_prefix = over.inbox_prefix;
+        options.tls_cert = over.tls_cert.or(options.tls_cert);
+        options.tls_ca = over.tls_ca.or(options.tls_ca);
+        options.tls_first |= over.tls_first;
+        options.domain = over.domain.or(options.domain);
+        options.api_prefix = over.api_prefix.or(options.api_prefix);
+        Ok(options)
+    }
+
     /// Reads the files it names.
     pub(super) fn resolve(self, environment: &Environment) -> Result<ConnectOptions, ConfigError> {
         let url = self.url.unwrap_or_else(|| USUAL_URL.to_owned());

@@ -188,3 +188,47 @@ fn only_what_is_named_keeps_up_from_starting_a_server() {
     assert!(names(&flags(None, Some("dev"), None), &[]));
     assert!(names(&NatsFlags::default(), &[("NATS_URL", "nats://b:1")]));
 }
+
+#[test]
+fn a_second_user_of_a_pipeline_has_its_own_identity_and_the_rest_of_the_first() {
+    let home = home_with_contexts();
+    let environment = environment(home.path(), &[]);
+    let file = home.path().join("ops.password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let first = ConnectOptions {
+        servers: vec!["nats://a:1".to_owned()],
+        user: Some(("api".to_owned(), "p".to_owned())),
+        inbox_prefix: "_INBOX_api".to_owned(),
+        domain: Some("hub".to_owned()),
+        ..ConnectOptions::default()
+    };
+    let ops = NatsConfig {
+        user: Some("ops".to_owned()),
+        password_file: Some(file),
+        ..NatsConfig::default()
+    };
+    let second = as_second(&first, &ops, "api.operate", &environment).unwrap();
+    assert_eq!(second.user, Some(("ops".to_owned(), "secret".to_owned())));
+    assert_eq!(second.servers, first.servers);
+    assert_eq!(second.domain, first.domain);
+    assert_eq!(second.inbox_prefix, "", "the first one's is not its own");
+
+    let of_context = NatsConfig {
+        context: Some("dev".to_owned()),
+        ..NatsConfig::default()
+    };
+    let second = as_second(&first, &of_context, "api.operate", &environment).unwrap();
+    assert_eq!((second.user, second.token), (None, Some("t".to_owned())));
+    assert_eq!(second.servers, ["nats://dev:1", "nats://dev:2"]);
+
+    let nothing = NatsConfig::default();
+    let same = as_second(&first, &nothing, "api.operate", &environment).unwrap();
+    assert_eq!(same.user, first.user, "one user may do everything");
+
+    let missing = NatsConfig {
+        password_file: Some(home.path().join("no")),
+        ..ops
+    };
+    let error = as_second(&first, &missing, "api.operate", &environment).unwrap_err();
+    assert_eq!(error.0[0].key, "api.operate.password_file");
+}

@@ -14,6 +14,9 @@ use crate::exit::Failure;
 /// Pause between tries to reach a broker that does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The same for the connection of operators, which may be refused for as long as nobody mends it.
+const OPERATOR_PAUSE: Duration = Duration::from_secs(5);
+
 /// How long a role that starts waits until it is known what is stored: several elections.
 const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
 
@@ -62,6 +65,29 @@ pub(super) async fn patient(options: ConnectOptions, shared: &Shared) -> Result<
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => return Err(refused(error)),
+        }
+    }
+}
+
+/// Tries until there is a connection of operators. It counts nowhere: what else the process does goes on
+/// without it, so that it is none of its conditions of readiness.
+pub(super) async fn operator(options: ConnectOptions) -> Broker {
+    let mut has_told = false;
+    loop {
+        let (metrics, readiness) = (fanfare_nats::Metrics::default(), Readiness::new());
+        match Broker::connect(options.clone(), metrics, readiness).await {
+            Ok(broker) => return broker,
+            Err(error) => {
+                if !has_told {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        error,
+                        "operators have no connection; trying until they have"
+                    );
+                    has_told = true;
+                }
+                tokio::time::sleep(OPERATOR_PAUSE).await;
+            }
         }
     }
 }

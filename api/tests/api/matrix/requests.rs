@@ -41,6 +41,11 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         }
         // The system.
         "listLanes" | "listMembers" => plain,
+        "showLane" | "resumeLane" => plain.at("lane", &stage.lane().await),
+        "pauseLane" => {
+            let lane = stage.lane().await;
+            plain.at("lane", &lane).json(&json!({"for": "1h"}))
+        }
         _ => return None,
     })
 }

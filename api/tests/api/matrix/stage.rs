@@ -2,7 +2,9 @@
 
 use std::sync::Mutex;
 
+use fanfare_nats::Lane;
 use fanfare_nats::key::{Key, Tenant};
+use fanfare_nats::stream::Topology;
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -89,6 +91,14 @@ impl Stage {
         let body = json!({"id": "shown", "topics": [TOPIC], "title": "One"});
         let answer = self.as_admin(Method::POST, "/v1/events", Some(&body)).await;
         answer.body["event"].as_str().unwrap().to_owned()
+    }
+
+    /// A lane that there is.
+    pub async fn lane(&self) -> String {
+        let lane = Lane::parse("ios-bulk").unwrap();
+        let topology = Topology::new(1, vec![lane.clone()]);
+        self.api.broker.ensure(&topology).await.unwrap();
+        lane.to_string()
     }
 
     /// Sends a request as somebody.

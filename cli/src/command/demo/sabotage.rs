@@ -28,6 +28,7 @@ pub(super) async fn run(
         roles: vec![Role::Notifier],
         config,
         options,
+        operate: None,
         manage: Manage::Verify,
         process,
         users: None,

@@ -1,0 +1,3 @@
+//! What operators do, through a connection of their own.
+
+mod lanes;
