@@ -2,7 +2,8 @@
 //!
 //! A write reads the document, judges the preconditions and writes at exactly the revision it read;
 //! if another write came first, it starts over. So a token's `registered_at` is never taken from a
-//! document that was replaced meanwhile, and of two `If-Match` writers exactly one wins.
+//! document that was replaced meanwhile, and of two `If-Match` writers exactly one wins. What may be
+//! a new device is first written as one, unread.
 
 pub(crate) mod document;
 pub(crate) mod topic;
@@ -216,6 +217,15 @@ struct Writer<'a> {
     now: Timestamp,
 }
 
+impl Writer<'_> {
+    /// Whether it may write where there is nothing. Then that is tried before anything is read, since
+    /// most who register are new, and it is the broker who says that one is not.
+    fn may_create(&self, wanted: &Wanted) -> bool {
+        let may = self.caller.may_write(Ok(None), wanted.claim());
+        may.is_ok() && self.preconditions.judge(None).is_ok()
+    }
+}
+
 struct Written {
     device: Device,
     revision: u64,
@@ -228,8 +238,13 @@ async fn write(
     wanted: Wanted,
     writer: &Writer<'_>,
 ) -> Result<Written, Problem> {
+    let mut is_guess = writer.may_create(&wanted);
     loop {
-        let found = find(broker, id).await?;
+        let found = if is_guess {
+            Found::Nothing
+        } else {
+            find(broker, id).await?
+        };
         // First: a precondition tells what there is.
         let leave = writer.caller.may_write(found.device(), wanted.claim())?;
         let (expect, before) = match &found {
@@ -253,6 +268,7 @@ async fn write(
             }
             Err(error) => again_or(error, writer.preconditions)?,
         }
+        is_guess = false;
     }
 }
 

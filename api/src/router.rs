@@ -1,5 +1,6 @@
 //! Which paths there are, and who answers.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -76,16 +77,28 @@ pub(crate) fn route_label(matched: Option<&str>) -> &'static str {
     routes.find(|it| Some(*it) == matched).unwrap_or("none")
 }
 
-/// What every request may use.
+/// What every request may use. Each layer of a request clones it, so it is one pointer.
 #[derive(Clone, Debug)]
-pub(crate) struct Api {
+pub(crate) struct Api(Arc<Means>);
+
+impl Deref for Api {
+    type Target = Means;
+
+    fn deref(&self) -> &Means {
+        &self.0
+    }
+}
+
+/// The same, behind the pointer.
+#[derive(Debug)]
+pub(crate) struct Means {
     pub(crate) broker: Broker,
     /// The apps that exist, if that is known.
     pub(crate) apps: Option<Arc<[AppName]>>,
     pub(crate) readiness: Readiness,
     /// Places of those who count large events.
-    pub(crate) readings: Arc<Semaphore>,
-    pub(crate) topics: Arc<TopicPolicies>,
+    pub(crate) readings: Semaphore,
+    pub(crate) topics: TopicPolicies,
     /// The connection that may pause and replay, if this process has one.
     pub(crate) operating: Operating,
 }
@@ -99,14 +112,14 @@ pub(crate) fn router(
     access: Access,
     operating: Operating,
 ) -> Router {
-    let api = Api {
+    let api = Api(Arc::new(Means {
         broker,
         apps: config.app_names().map(Arc::from),
         readiness,
-        readings: Arc::new(Semaphore::new(READINGS)),
-        topics: Arc::new(config.topics.clone()),
+        readings: Semaphore::new(READINGS),
+        topics: config.topics.clone(),
         operating,
-    };
+    }));
     let versioned = Router::new()
         .route(
             DEVICE,
