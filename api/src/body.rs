@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
-use fanfare_nats::{DeviceId, Lane, Pattern};
+use fanfare_nats::{DeviceId, Lane, Pattern, Tenant};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::access::Caller;
 use crate::problem::{Kind, Problem};
 use crate::text;
 
@@ -84,7 +85,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// The device that the path names.
+/// The device that the path names, by the id under which it is stored.
 #[derive(Debug)]
 pub(crate) struct DevicePath(pub(crate) DeviceId);
 
@@ -93,14 +94,14 @@ impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id: String = path(parts, state).await?;
-        Ok(Self(device_id(&id)?))
+        Ok(Self(device_id(&tenant(parts, state).await?, &id)?))
     }
 }
 
 /// The longest name of a user.
 pub(crate) const MAX_USER: usize = 128;
 
-/// The user that the path names.
+/// The user that the path names, as he is stored.
 #[derive(Debug)]
 pub(crate) struct UserPath(pub(crate) String);
 
@@ -110,9 +111,10 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let user: String = path(parts, state).await?;
         let user = text::name(user.into(), MAX_USER);
-        user.map(Self).map_err(|complaint| {
+        let user = user.map_err(|complaint| {
             Problem::new(Kind::InvalidRequest, format!("the user {complaint}"))
-        })
+        })?;
+        Ok(Self(tenant(parts, state).await?.text(&user)))
     }
 }
 
@@ -126,12 +128,19 @@ where
     path.map(|Path(path)| path)
 }
 
-fn device_id(text: &str) -> Result<DeviceId, Problem> {
-    let id = DeviceId::parse(text);
+/// Whose things the request may name.
+async fn tenant<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Tenant, Problem> {
+    let caller = Caller::from_request_parts(parts, state).await?;
+    Ok(caller.tenant())
+}
+
+/// The id under which the device is stored that the tenant calls so.
+fn device_id(tenant: &Tenant, text: &str) -> Result<DeviceId, Problem> {
+    let id = tenant.device_id(text);
     id.map_err(|error| Problem::new(Kind::InvalidRequest, error.to_string()))
 }
 
-/// The device and the pattern that the path names.
+/// The device and the pattern that the path names, as they are stored.
 #[derive(Debug)]
 pub(crate) struct TopicPath(pub(crate) DeviceId, pub(crate) Pattern);
 
@@ -144,7 +153,8 @@ impl<S: Send + Sync> FromRequestParts<S> for TopicPath {
             let complaint = text::topic_complaint(&error);
             Problem::new(Kind::InvalidRequest, format!("the pattern {complaint}"))
         })?;
-        Ok(Self(device_id(&id)?, pattern))
+        let tenant = tenant(parts, state).await?;
+        Ok(Self(device_id(&tenant, &id)?, tenant.pattern(&pattern)))
     }
 }
 
@@ -162,7 +172,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LanePath {
     }
 }
 
-/// The event that the path names, by whatever name.
+/// The event that the path names, by whatever name, as the caller's tenant writes it.
 #[derive(Debug)]
 pub(crate) struct EventPath(pub(crate) String);
 
@@ -174,7 +184,7 @@ impl<S: Send + Sync> FromRequestParts<S> for EventPath {
     }
 }
 
-/// The event and the device that the path names.
+/// The event, as the caller's tenant writes it, and the device, as it is stored, that the path names.
 #[derive(Debug)]
 pub(crate) struct DeliveryPath(pub(crate) String, pub(crate) DeviceId);
 
@@ -183,6 +193,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let (event, device): (String, String) = path(parts, state).await?;
-        Ok(Self(event, device_id(&device)?))
+        let tenant = tenant(parts, state).await?;
+        Ok(Self(event, device_id(&tenant, &device)?))
     }
 }

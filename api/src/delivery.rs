@@ -6,12 +6,14 @@ use axum::response::{IntoResponse, Response};
 use fanfare_nats::story::matching;
 use fanfare_nats::story::read::{Document, Letters, Named};
 use fanfare_nats::story::why::{self, Case, Chain, Ending, TokenStory, Why};
-use fanfare_nats::{DeviceId, Receipt};
+use fanfare_nats::tenant::written_path;
+use fanfare_nats::{DeviceId, Receipt, Tenant};
 use http::header::CACHE_CONTROL;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::access::Caller;
 use crate::body::DeliveryPath;
 use crate::call::{bounded, no_answer, unavailable};
 use crate::clock;
@@ -142,16 +144,22 @@ struct Tried {
 )]
 pub(crate) async fn show(
     State(api): State<Api>,
+    caller: Caller,
     DeliveryPath(event, device): DeliveryPath,
 ) -> Result<Response, Problem> {
-    let shown = bounded(&api.broker, read(&api, &event, device), no_answer).await?;
+    let shown = bounded(
+        &api.broker,
+        read(&api, &caller.tenant(), &event, device),
+        no_answer,
+    )
+    .await?;
     let private = [(CACHE_CONTROL, "private, no-cache")];
     Ok((private, axum::Json(shown)).into_response())
 }
 
-async fn read(api: &Api, event: &str, device: DeviceId) -> Result<Shown, Problem> {
+async fn read(api: &Api, tenant: &Tenant, event: &str, device: DeviceId) -> Result<Shown, Problem> {
     let now = clock::now();
-    let found = api.broker.event_named(event, now).await;
+    let found = api.broker.event_named(tenant, event, now).await;
     let found = found.map_err(|error| unavailable(&error))?;
     let Named { stored, plan } = found.ok_or_else(unknown)?;
     let (plan, absence) = match plan {
@@ -205,7 +213,7 @@ fn shown(case: &Case, why: Why) -> Shown {
 
 fn device(case: &Case) -> Device {
     let unknown = Device {
-        id: case.device.to_string(),
+        id: case.device.written().to_owned(),
         app: None,
         revision: None,
         written_at: None,
@@ -242,8 +250,8 @@ fn opinion(opinion: matching::Opinion) -> Opinion {
     });
     Opinion {
         conditions: conditions.collect(),
-        pattern: opinion.pattern,
-        topic: opinion.topic,
+        pattern: written_path(&opinion.pattern).to_owned(),
+        topic: opinion.topic.map(|it| written_path(&it).to_owned()),
         is_for,
     }
 }

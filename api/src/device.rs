@@ -148,9 +148,10 @@ pub(crate) async fn put(
     Json(body): Json,
 ) -> Result<Response, Problem> {
     let preconditions = preconditions(&headers)?;
-    let wanted = document::read(body, api.apps.as_deref()).map_err(Problem::fields)?;
+    let wanted =
+        document::read(body, &caller.tenant(), api.apps.as_deref()).map_err(Problem::fields)?;
     let unknown = || unknown_write(&preconditions);
-    let secret = NewSecret::of_device();
+    let secret = NewSecret::of_device(&caller.tenant());
     let writer = Writer {
         caller: &caller,
         preconditions: &preconditions,

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use fanfare_nats::event::Event;
 use fanfare_nats::post::{PostEventError, Posted};
 use fanfare_nats::publish::PublishEventError;
+use fanfare_nats::tenant::written_path;
 use fanfare_nats::{Broker, EventId, Topic, fail};
 use http::{HeaderMap, StatusCode};
 use rand::Rng;
@@ -45,9 +46,9 @@ impl<'a> Answer<'a> {
     /// What is told of an event that is stored; its id is the event's own.
     pub(crate) fn of(event: &'a Event, id: &'a EventId) -> Self {
         Self {
-            id: &event.item,
+            id: event.written_item(),
             event: id.as_str(),
-            topics: event.topics.iter().map(Topic::as_str).collect(),
+            topics: event.topics.iter().map(written_topic).collect(),
             expires_at: event.expires_at,
         }
     }
@@ -90,7 +91,8 @@ pub(crate) async fn post(
     let traceparent = document::traceparent(&headers);
     let chosen = posted.id.clone();
     let id = chosen.clone().unwrap_or_else(generated_id);
-    let event = posted.into_event(id, traceparent, &api.topics, clock::now());
+    let tenant = caller.tenant();
+    let event = posted.into_event(&id, traceparent, &api.topics, &tenant, clock::now());
     caller.may_publish(&event.topics)?;
 
     let unknown = || {
@@ -100,7 +102,7 @@ pub(crate) async fn post(
              the same `id` again, it is stored once",
         );
         // Without the id that was made up here, a second try would be a second event.
-        problem.with("id", event.item.clone())
+        problem.with("id", event.written_item())
     };
     let (status, stored) =
         bounded(&api.broker, store(&api.broker, &event, unknown), unknown).await?;
@@ -142,6 +144,11 @@ pub(crate) async fn store(
             Err(unknown())
         }
     }
+}
+
+/// A topic as its tenant writes it.
+fn written_topic(topic: &Topic) -> &str {
+    written_path(topic.as_str())
 }
 
 /// An id for an event that its poster did not name.

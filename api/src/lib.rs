@@ -24,7 +24,6 @@
 //!
 //! # Places of what comes with its own issue
 //!
-//! * Tenants: a key has one, and `access/ring.rs` knows the one that there is.
 //! * Quotas and rate limits: beside the limit of requests in flight, in `layer.rs`.
 //! * Tokens that belong to another user: `device.rs`, before the write.
 //! * The live stream.

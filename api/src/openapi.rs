@@ -13,6 +13,7 @@ use bytes::Bytes;
 use fanfare_nats::key::Right;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -39,7 +40,9 @@ const OPERATING: &str = "operating";
         description = "Registers devices, takes events, and says what became of them.\n\nEvery \
             refusal is a problem document (RFC 9457) with a stable `code`. What is not in this \
             document is answered `404 no_such_route`, another method of a path that is \
-            `405 method_not_allowed`. Every answer carries an `X-Request-Id`.",
+            `405 method_not_allowed`. Every answer carries an `X-Request-Id`.\n\nA key reads and \
+            writes what is of its tenant; an operation with `x-tenant: main` is of the whole \
+            installation, and for keys of the tenant `main` alone.",
     ),
     paths(
         device::show,
@@ -186,6 +189,10 @@ fn secure(needs: Needs, operation: &mut Operation) {
         any_of.push(SecurityRequirement::new(DEVICE, [] as [&str; 0]));
     }
     operation.security = Some(any_of);
+    if !needs.is_for_tenants() {
+        let main = ExtensionsBuilder::new().add("x-tenant", "main").build();
+        operation.extensions.get_or_insert_default().merge(main);
+    }
 }
 
 /// Both go into `Authorization: Bearer`; they are told apart by their texts.

@@ -60,14 +60,19 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (READYZ, "GET", &[200], Needs::NOTHING),
 ];
 
-const DEVICE_READ: Needs = Needs::one_of(&[Right::Read, Right::DevicesWrite]).or_device();
-const DEVICE_PUT: Needs =
-    Needs::one_of(&[Right::DevicesWrite, Right::DevicesWriteSelf]).or_device();
-const DEVICE_CHANGE: Needs = Needs::one_of(&[Right::DevicesWrite]).or_device();
-const TRY: Needs = Needs::one_of(&[Right::DevicesWrite, Right::Operate]);
+const DEVICE_READ: Needs = Needs::one_of(&[Right::Read, Right::DevicesWrite])
+    .or_device()
+    .for_tenants();
+const DEVICE_PUT: Needs = Needs::one_of(&[Right::DevicesWrite, Right::DevicesWriteSelf])
+    .or_device()
+    .for_tenants();
+const DEVICE_CHANGE: Needs = Needs::one_of(&[Right::DevicesWrite])
+    .or_device()
+    .for_tenants();
+const TRY: Needs = Needs::one_of(&[Right::DevicesWrite, Right::Operate]).for_tenants();
 const DEVICE_TRY: Needs = TRY.or_device();
-const PUBLISH: Needs = Needs::one_of(&[Right::Publish]);
-const READ: Needs = Needs::one_of(&[Right::Read]);
+const PUBLISH: Needs = Needs::one_of(&[Right::Publish]).for_tenants();
+const READ: Needs = Needs::one_of(&[Right::Read]).for_tenants();
 const SYSTEM: Needs = Needs::one_of(&[Right::Read, Right::Operate]);
 const OPERATE: Needs = Needs::one_of(&[Right::Operate]);
 

@@ -75,19 +75,20 @@ fn test(said: Said, topic: Topic, policies: &TopicPolicies, now: Timestamp) -> E
         expires_in: Some(EXPIRES_IN),
         ..Wish::default()
     };
-    let topics = vec![topic];
     let Policy {
         retry,
         expires_in,
         guarantee,
         urgency,
-    } = policies.decide(wish, &topics);
+    } = policies.decide(wish, &[topic.written()]);
     let expires_in = SignedDuration::try_from(expires_in).ok();
     Event {
         source: SourceName::api(),
-        item: format!("test-{}", event::generated_id()),
+        item: topic
+            .tenant()
+            .text(&format!("test-{}", event::generated_id())),
         level: Level::First,
-        topics,
+        topics: vec![topic],
         kind: KIND.to_owned(),
         occurred_at: Some(now),
         expires_at: expires_in

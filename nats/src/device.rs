@@ -11,17 +11,18 @@ use crate::DeviceHash;
 use crate::event::{NameError, check_name};
 pub use crate::filter::{Circle, Filter};
 use crate::key::SecretHash;
-use crate::schema;
 use crate::topic::{Pattern, Topic, TopicError};
+use crate::{schema, tenant};
 
-/// The longest id of a device.
+/// The longest id of a device, as its owner writes it.
 pub const MAX_ID_LEN: usize = 64;
 /// The longest push token; APNs and FCM document none, a Web Push endpoint is an URL.
 pub const MAX_TOKEN_LEN: usize = 2048;
 /// The most subscriptions of one device.
 pub const MAX_SUBSCRIPTIONS: usize = 256;
 
-/// Id of a device: 1 to 64 of `[A-Za-z0-9_-]`.
+/// Id of a device, as it is stored: 1 to 64 of `[A-Za-z0-9_-]`, before it `<tenant>=` unless it is
+/// of `main`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceId(Box<str>);
 
@@ -31,7 +32,8 @@ pub struct DeviceId(Box<str>);
 pub struct DeviceIdError;
 
 impl DeviceId {
-    /// Reads an id.
+    /// Reads an id as people and clients write it, which is one of `main`;
+    /// [`crate::Tenant::device_id`] makes it another's.
     ///
     /// # Errors
     /// [`DeviceIdError`] says what is allowed.
@@ -47,9 +49,29 @@ impl DeviceId {
         }
     }
 
-    /// The id as text.
+    /// Reads an id as it is stored.
+    ///
+    /// # Errors
+    /// [`DeviceIdError`].
+    pub fn parse_stored(text: &str) -> Result<Self, DeviceIdError> {
+        let (_, written) = tenant::split_id(text);
+        Self::parse(written)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The id as it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id as its owner writes it.
+    pub fn written(&self) -> &str {
+        tenant::split_id(&self.0).1
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> crate::Tenant {
+        tenant::named(tenant::split_id(&self.0).0)
     }
 
     /// Where the device stands in the order of tasks.
@@ -252,7 +274,8 @@ impl Device {
             .into_iter()
             .map(|it| {
                 Ok(Subscription {
-                    pattern: Pattern::parse(&it.pattern).map_err(DecodeDeviceError::Pattern)?,
+                    pattern: Pattern::parse_stored(&it.pattern)
+                        .map_err(DecodeDeviceError::Pattern)?,
                     filters: it.filters,
                 })
             })
@@ -303,7 +326,7 @@ mod tests {
                 }],
             }],
             registered_at: Timestamp::UNIX_EPOCH,
-            secret: Some(crate::key::NewSecret::of_device().hash()),
+            secret: Some(crate::key::NewSecret::of_device(&crate::Tenant::main()).hash()),
         };
         assert_eq!(Device::decode(&device.encode()).unwrap(), device);
         assert!(!format!("{device:?}").contains(&"ab".repeat(32)));

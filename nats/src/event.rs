@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::hash;
 use crate::level::Level;
 use crate::policy::Retry;
+use crate::tenant::{self, Tenant};
 use crate::topic::Topic;
 
 /// The source name of events that applications post themselves.
@@ -253,6 +254,20 @@ impl Event {
     /// Which event this is.
     pub fn id(&self) -> EventId {
         EventId::new(&self.source, &self.item, &self.level)
+    }
+
+    /// Whose it is: that of its topics, which are all of one tenant.
+    pub fn tenant(&self) -> Tenant {
+        self.topics.first().map_or_else(Tenant::main, Topic::tenant)
+    }
+
+    /// Its item as its poster or its source calls it.
+    pub fn written_item(&self) -> &str {
+        if self.tenant().is_main() {
+            &self.item
+        } else {
+            tenant::written_text(&self.item)
+        }
     }
 
     /// Which line on the screen it is.

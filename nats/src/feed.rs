@@ -76,7 +76,7 @@ impl Broker {
         let Some(id) = key.strip_prefix("d.") else {
             return Change::Other;
         };
-        let Ok(id) = DeviceId::parse(id) else {
+        let Ok(id) = DeviceId::parse_stored(id) else {
             self.metrics.skipped_records.inc();
             return Change::Other;
         };

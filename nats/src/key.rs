@@ -19,6 +19,7 @@ use thiserror::Error;
 pub use self::document::DecodeKeyError;
 pub use self::scope::{PublishPattern, Right, Scope, ScopeError};
 pub use self::secret::{DeviceSecret, KeySecret, NewSecret, Presented, SecretHash};
+pub use crate::tenant::Tenant;
 
 /// The longest name of a key.
 pub const MAX_NAME: usize = 64;
@@ -28,38 +29,6 @@ pub const MAX_SCOPES: usize = 32;
 const ID_LEN: usize = 10;
 /// A key and the one before it, while they overlap.
 const MOST_SECRETS: usize = 2;
-
-/// Whose a key is. Keys of different tenants lie under different prefixes of the bucket, and begin
-/// differently.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tenant(Box<str>);
-
-impl Tenant {
-    /// The tenant of an installation that has only one.
-    pub fn main() -> Self {
-        Self("main".into())
-    }
-
-    /// Reads 1 to 20 of `[a-z0-9-]`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_tenant = (1..=20).contains(&text.len())
-            && text
-                .bytes()
-                .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
-        is_tenant.then(|| Self(text.into()))
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Tenant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Names a key; no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -235,8 +204,13 @@ impl Key {
         self.scopes.iter().any(gives)
     }
 
-    /// Whether it may publish on a topic.
+    /// Whether it may publish on a topic, which is given as stored. On another tenant's it may not,
+    /// whatever its scopes say, which name topics as its tenant writes them.
     pub fn may_publish(&self, topic: &crate::Topic) -> bool {
+        if topic.tenant() != self.tenant {
+            return false;
+        }
+        let topic = &topic.written();
         self.scopes.iter().any(|it| match it {
             Scope::Admin => true,
             Scope::Publish(pattern) => pattern.matches(topic),

@@ -57,6 +57,7 @@ pub mod story;
 pub mod stream;
 pub mod subject;
 pub mod survey;
+pub mod tenant;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod topic;
@@ -73,4 +74,5 @@ pub use plan::{HashRange, Lane, Plan, Task};
 pub use problem::Problem;
 pub use readiness::Readiness;
 pub use receipt::Receipt;
+pub use tenant::Tenant;
 pub use topic::{Pattern, Topic};

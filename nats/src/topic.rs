@@ -4,12 +4,15 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// The most characters a topic or pattern may have.
+use crate::tenant;
+
+/// The most characters a topic or pattern may have, as its owner writes it.
 pub const MAX_LEN: usize = 200;
 /// The most segments a topic or pattern may have.
 pub const MAX_SEGMENTS: usize = 16;
 /// First segment of the topics that belong to fanfare itself (`fanfare.device.<id>`,
-/// `fanfare.user.<hash>`): every device follows its own, nobody may subscribe to another's.
+/// `fanfare.user.<hash>`): every device follows its own, nobody may subscribe to another's. Below
+/// `fanfare.tenant.<tenant>` stand the topics of tenants, these two kinds of each among them.
 pub const RESERVED: &str = "fanfare";
 
 /// Why a text is no topic or pattern.
@@ -61,39 +64,93 @@ fn check(text: &str, is_pattern: bool) -> Result<(), TopicError> {
 pub struct Topic(Box<str>);
 
 impl Topic {
-    /// Reads a topic.
+    /// Reads a topic as people and clients write it, which is one of `main`;
+    /// [`crate::Tenant::topic`] makes it another's.
     ///
     /// # Errors
     /// [`TopicError`]; the message continues a sentence that begins with the text's name.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         check(text, false)?;
+        if tenant::is_path(text) {
+            return Err(TopicError::Reserved);
+        }
         Ok(Self(text.into()))
+    }
+
+    /// Reads a topic as it is stored: of `main` or of another tenant.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn parse_stored(text: &str) -> Result<Self, TopicError> {
+        Self::parse(tenant::written_path(text))?;
+        Ok(Self(text.into()))
+    }
+
+    pub(crate) fn from_stored(text: String) -> Self {
+        Self(text.into())
     }
 
     /// The reserved topic that reaches exactly this device.
     pub fn of_device(device: &crate::DeviceId) -> Self {
-        Self(format!("{RESERVED}.device.{device}").into())
+        let written = format!("{RESERVED}.device.{}", device.written());
+        device.tenant().topic(&Self(written.into()))
     }
 
-    /// The reserved topic that reaches all devices of a user; the user's name does not appear.
+    /// The reserved topic that reaches all devices of a user, who is given as stored; the user's
+    /// name does not appear.
     pub fn of_user(user: &str) -> Self {
-        Self(format!("{RESERVED}.user.{:016x}", user_hash(user)).into())
+        let (tenant, user) = tenant::split_text(user);
+        let written = format!("{RESERVED}.user.{}", crate::DeviceHash::of(user));
+        tenant::named(tenant).topic(&Self(written.into()))
     }
 
-    /// True for a topic of fanfare itself.
+    /// True for a topic of fanfare itself, and for every topic of a tenant other than `main`.
     pub fn is_reserved(&self) -> bool {
-        self.0.split('.').next() == Some(RESERVED)
+        is_reserved(&self.0)
     }
 
-    /// The topic as text.
+    /// Whose it is.
+    pub fn tenant(&self) -> crate::Tenant {
+        tenant::named(tenant::split_path(&self.0).0)
+    }
+
+    /// The same as its owner writes it.
+    #[must_use]
+    pub fn written(&self) -> Self {
+        Self(tenant::written_path(&self.0).into())
+    }
+
+    /// Whose it is, `None` for `main`, and what patterns are held against: nothing where it is a
+    /// topic that no pattern reaches.
+    pub(crate) fn followed(&self) -> (Option<&str>, Option<&str>) {
+        let (tenant, written) = tenant::split_path(&self.0);
+        (tenant, Some(written).filter(|it| !is_reserved(it)))
+    }
+
+    /// The topic as it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The hash of a user's name, as it stands in the reserved topic and in the index.
+fn is_reserved(text: &str) -> bool {
+    text.split('.').next() == Some(RESERVED)
+}
+
+/// The hash by which the index finds the devices of a user, who is given as stored. Of `main` it is
+/// the hash in the reserved topic.
 pub fn user_hash(user: &str) -> u64 {
-    crate::DeviceHash::of(user).0
+    let (tenant, user) = tenant::split_text(user);
+    addressed_user(&tenant::named(tenant), crate::DeviceHash::of(user))
+}
+
+/// The hash of the user whom a reserved topic of a tenant names by the hash of his name alone: one of
+/// two tenants' users of a name cannot be named by the other.
+pub(crate) fn addressed_user(tenant: &crate::Tenant, named: crate::DeviceHash) -> u64 {
+    if tenant.is_main() {
+        return named.0;
+    }
+    crate::DeviceHash::of(&tenant.text(&named.to_string())).0
 }
 
 impl fmt::Display for Topic {
@@ -108,25 +165,46 @@ impl fmt::Display for Topic {
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Reads a pattern as people and clients write it, which is one of `main`;
+    /// [`crate::Tenant::pattern`] makes it another's.
     ///
     /// # Errors
     /// [`TopicError`], also for patterns below the reserved topics.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         check(text, true)?;
-        if text.split('.').next() == Some(RESERVED) {
+        if is_reserved(text) {
             return Err(TopicError::Reserved);
         }
         Ok(Self(text.into()))
     }
 
-    /// True when an event on `topic` concerns this pattern. Wildcards do not reach reserved topics.
+    /// Reads a pattern as it is stored: of `main` or of another tenant.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn parse_stored(text: &str) -> Result<Self, TopicError> {
+        Self::parse(tenant::written_path(text))?;
+        Ok(Self(text.into()))
+    }
+
+    pub(crate) fn from_stored(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The pattern as its owner writes it.
+    pub fn written(&self) -> &str {
+        tenant::written_path(&self.0)
+    }
+
+    /// True when an event on `topic` concerns this pattern. Wildcards reach neither reserved topics
+    /// nor those of another tenant.
     pub fn matches(&self, topic: &Topic) -> bool {
-        if topic.is_reserved() {
+        let (tenant, wanted) = tenant::split_path(&self.0);
+        let (Some(given), true) = (topic.followed().1, topic.followed().0 == tenant) else {
             return false;
-        }
-        let mut wanted = self.0.split('.');
-        let mut given = topic.0.split('.');
+        };
+        let mut wanted = wanted.split('.');
+        let mut given = given.split('.');
         loop {
             match (wanted.next(), given.next()) {
                 (Some(">"), Some(_)) | (None, None) => return true,
@@ -136,7 +214,7 @@ impl Pattern {
         }
     }
 
-    /// The pattern as text.
+    /// The pattern as it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -199,7 +199,7 @@ pub(crate) fn decode(headers: &HeaderMap, payload: &[u8]) -> Result<Event, Decod
         .ok_or(Attribute("ce-source"))?;
     let topics = required(headers, "ce-topics")?
         .split(',')
-        .map(Topic::parse)
+        .map(Topic::parse_stored)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| Attribute("ce-topics"))?;
     let occurred_at = attribute(headers, "ce-time")

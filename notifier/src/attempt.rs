@@ -170,7 +170,7 @@ impl Delivery {
             brake.record_unregistered(self.hash.0, clock::now());
             brake.verdict(clock::now())
         };
-        let Ok(id) = DeviceId::parse(&self.target.id) else {
+        let Ok(id) = DeviceId::parse_stored(&self.target.id) else {
             return;
         };
         let stored = match self.turns.shared.broker.device(&id).await {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use fanfare_nats::Topic;
 use fanfare_nats::key::{DeviceSecret, Key, Right};
+use fanfare_nats::{Tenant, Topic};
 use http::request::Parts;
 
 use super::forbidden;
@@ -22,6 +22,15 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
+    /// Whose things it reads and writes.
+    pub(crate) fn tenant(&self) -> Tenant {
+        match self {
+            Self::Anyone => Tenant::main(),
+            Self::Key(key) => key.tenant.clone(),
+            Self::Device(secret) => secret.tenant.clone(),
+        }
+    }
+
     /// Whether an event may go to these topics; to every one of them.
     pub(crate) fn may_publish(&self, topics: &[Topic]) -> Result<(), Problem> {
         let may = match self {

@@ -83,7 +83,7 @@ impl Caller {
     /// Whether a device that it may touch may follow this because of it.
     pub(crate) fn may_follow(&self, pattern: &Pattern) -> Result<(), Problem> {
         match self {
-            Self::Device(_) if pattern.as_str() == ">" => Err(follows_all()),
+            Self::Device(_) if pattern.written() == ">" => Err(follows_all()),
             Self::Anyone | Self::Key(_) | Self::Device(_) => Ok(()),
         }
     }

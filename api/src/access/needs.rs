@@ -15,6 +15,8 @@ pub(crate) struct Needs {
     rights: &'static [Right],
     /// The device that the path names may come with its own secret.
     is_for_device: bool,
+    /// Keys of every tenant may come, because what is answered is the tenant's alone.
+    is_for_tenants: bool,
     is_open: bool,
 }
 
@@ -23,15 +25,26 @@ impl Needs {
     pub(crate) const NOTHING: Self = Self {
         rights: &[],
         is_for_device: false,
+        is_for_tenants: true,
         is_open: true,
     };
 
-    /// A key with one of these rights, or with `admin`.
+    /// A key with one of these rights, or with `admin`; of `main`, unless the route says that it is
+    /// [`Self::for_tenants`].
     pub(crate) const fn one_of(rights: &'static [Right]) -> Self {
         Self {
             rights,
             is_for_device: false,
+            is_for_tenants: false,
             is_open: false,
+        }
+    }
+
+    /// Of every tenant: whatever the route reads and writes belongs to the caller's.
+    pub(crate) const fn for_tenants(self) -> Self {
+        Self {
+            is_for_tenants: true,
+            ..self
         }
     }
 
@@ -51,6 +64,11 @@ impl Needs {
     /// Any one of these lets somebody come.
     pub(crate) fn rights(self) -> &'static [Right] {
         self.rights
+    }
+
+    /// Whether keys of every tenant may come.
+    pub(crate) fn is_for_tenants(self) -> bool {
+        self.is_for_tenants
     }
 
     /// Whether the device that the path names may come.
@@ -73,6 +91,12 @@ impl Needs {
 
     /// Whether such a caller may come.
     pub(super) fn admit(self, caller: &Caller) -> Result<(), Problem> {
+        if !self.is_for_tenants && !caller.tenant().is_main() {
+            return Err(forbidden(
+                "this is of the whole installation: only a key of the tenant `main` may ask for it",
+                Right::Admin.as_str(),
+            ));
+        }
         let may = match caller {
             Caller::Anyone => true,
             // Whether it is this device's is known when the device is.

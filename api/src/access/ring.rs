@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use fanfare_nats::key::{Key, KeySecret, Standing, Tenant};
+use fanfare_nats::key::{Key, KeySecret, Standing};
 use fanfare_nats::keys::{KeyChange, KeyName};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -124,12 +124,10 @@ impl Seen {
         }
     }
 
-    /// What a key that was shown is worth, and the key if it is good. This version knows one tenant,
-    /// so that a key of another opens nothing.
+    /// What a key that was shown is worth, and the key if it is good.
     pub(super) fn judge(&self, shown: &KeySecret, now: Timestamp) -> (Standing, Option<Arc<Key>>) {
         let name = (shown.tenant.clone(), shown.id.clone());
         let entry = self.entries.get(&name);
-        let entry = entry.filter(|_| shown.tenant == Tenant::main());
         let Some(Entry {
             key: Some(key),
             usage,

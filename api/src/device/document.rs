@@ -4,7 +4,8 @@ pub(crate) mod schema;
 
 use fanfare_nats::device::{Circle, MAX_SUBSCRIPTIONS, MAX_TOKEN_LEN};
 use fanfare_nats::key::NewSecret;
-use fanfare_nats::{AppName, Device, DeviceId, Filter, Pattern, Subscription, Token};
+use fanfare_nats::tenant::written_text;
+use fanfare_nats::{AppName, Device, DeviceId, Filter, Pattern, Subscription, Tenant, Token};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -36,6 +37,15 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// The same as it is stored.
+    fn of(mut self, tenant: &Tenant) -> Self {
+        self.user = self.user.map(|it| tenant.text(&it));
+        for it in &mut self.subscriptions {
+            it.pattern = tenant.pattern(&it.pattern);
+        }
+        self
+    }
+
     /// The document to store over the one before: a token keeps the time it was first registered,
     /// another token is registered now. The same token under another app is another address. The
     /// secret stays too; whoever registers gets the new one.
@@ -73,18 +83,22 @@ impl Wanted {
             app: &self.app,
             token: &self.token,
             user: self.user.as_deref(),
-            follows_all: (self.subscriptions.iter()).any(|it| it.pattern.as_str() == ">"),
+            follows_all: (self.subscriptions.iter()).any(|it| it.pattern.written() == ">"),
         }
     }
 }
 
-/// Reads a document; `apps` are the names that exist, if that is known.
+/// Reads a document of a tenant; `apps` are the names that exist, if that is known.
 ///
 /// # Errors
 /// All fields that are not valid.
-pub(crate) fn read(body: Value, apps: Option<&[AppName]>) -> Result<Wanted, Vec<Flaw>> {
+pub(crate) fn read(
+    body: Value,
+    tenant: &Tenant,
+    apps: Option<&[AppName]>,
+) -> Result<Wanted, Vec<Flaw>> {
     let mut flaws = Flaws::default();
-    let wanted = read_fields(body, apps, &mut flaws);
+    let wanted = read_fields(body, apps, &mut flaws).map(|it| it.of(tenant));
     flaws.judge(wanted)
 }
 
@@ -256,14 +270,14 @@ struct ShownSubscription<'a> {
 /// The answer to `GET` and `PUT`.
 pub(crate) fn shown<'a>(id: &'a DeviceId, device: &'a Device) -> Shown<'a> {
     let topics = device.subscriptions.iter().map(|it| ShownSubscription {
-        pattern: it.pattern.as_str(),
+        pattern: it.pattern.written(),
         filters: &it.filters,
     });
     Shown {
-        id: id.as_str(),
+        id: id.written(),
         app: device.app.as_str(),
         token_hint: device.token.hint(),
-        user: device.user.as_deref(),
+        user: device.user.as_deref().map(written_text),
         locale: device.locale.as_deref(),
         time_zone: device.time_zone.as_deref(),
         topics: topics.collect(),

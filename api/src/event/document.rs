@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fanfare_nats::event::{Content, Event, Guarantee, MAX_EXPIRES_IN, SourceName, Urgency};
 use fanfare_nats::policy::{MAX_ATTEMPTS, Policy, Retry, RetryError, TopicPolicies, Wish};
-use fanfare_nats::{DeviceId, Level, Topic};
+use fanfare_nats::{DeviceId, Level, Tenant, Topic};
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -35,12 +35,14 @@ pub(crate) struct Posted {
 }
 
 impl Posted {
-    /// The event under this id, delivered as its poster says, then as its topics are.
+    /// The event of a tenant under this id, delivered as its poster says, then as its topics are,
+    /// whosever they are.
     pub(crate) fn into_event(
         self,
-        id: String,
+        id: &str,
         traceparent: Option<String>,
-        topics: &TopicPolicies,
+        policies: &TopicPolicies,
+        tenant: &Tenant,
         now: Timestamp,
     ) -> Event {
         let digest = digest(&self.topics, &self.content, &self.wish);
@@ -49,15 +51,15 @@ impl Posted {
             expires_in,
             guarantee,
             urgency,
-        } = topics.decide(self.wish, &self.topics);
+        } = policies.decide(self.wish, &self.topics);
         let expires_at = SignedDuration::try_from(expires_in)
             .ok()
             .and_then(|it| now.checked_add(it).ok());
         Event {
             source: SourceName::api(),
-            item: id,
+            item: tenant.text(id),
             level: Level::First,
-            topics: self.topics,
+            topics: self.topics.iter().map(|it| tenant.topic(it)).collect(),
             kind: POSTED.to_owned(),
             occurred_at: Some(now),
             expires_at: expires_at.unwrap_or(now),

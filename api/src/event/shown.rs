@@ -11,13 +11,14 @@ use fanfare_nats::receipt::Mark;
 use fanfare_nats::story::read::{Named, StoredEvent};
 use fanfare_nats::story::tally::Tally;
 use fanfare_nats::story::unplanned::Absence;
-use fanfare_nats::{Plan, Topic};
+use fanfare_nats::{Plan, Tenant};
 use http::header::CACHE_CONTROL;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 
+use crate::access::Caller;
 use crate::body::EventPath;
 use crate::call::{bounded, no_answer, unavailable};
 use crate::clock;
@@ -155,15 +156,16 @@ struct Moment {
 )]
 pub(crate) async fn show(
     State(api): State<Api>,
+    caller: Caller,
     EventPath(name): EventPath,
 ) -> Result<Response, Problem> {
-    let shown = bounded(&api.broker, read(&api, &name), no_answer).await?;
+    let shown = bounded(&api.broker, read(&api, &caller.tenant(), &name), no_answer).await?;
     let private = [(CACHE_CONTROL, "private, no-cache")];
     Ok((private, axum::Json(shown)).into_response())
 }
 
-async fn read(api: &Api, name: &str) -> Result<Shown, Problem> {
-    let found = api.broker.event_named(name, clock::now()).await;
+async fn read(api: &Api, tenant: &Tenant, name: &str) -> Result<Shown, Problem> {
+    let found = api.broker.event_named(tenant, name, clock::now()).await;
     let found = found.map_err(|error| unavailable(&error))?;
     let Named { stored, plan } = found.ok_or_else(unknown)?;
     let tally = match &plan {
@@ -199,9 +201,13 @@ impl Identity {
         Self {
             event: event.id().to_string(),
             source: event.source.to_string(),
-            id: event.item.clone(),
+            id: event.written_item().to_owned(),
             level: event.level.to_string(),
-            topics: event.topics.iter().map(Topic::to_string).collect(),
+            topics: event
+                .topics
+                .iter()
+                .map(|it| it.written().to_string())
+                .collect(),
             urgency: event.urgency.as_str(),
             guarantee: event.guarantee.as_str(),
             expires_at: event.expires_at,

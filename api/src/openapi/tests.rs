@@ -114,7 +114,8 @@ fn what_is_described_is_what_is_read() {
         flaws.into_iter().map(|it| it.detail.into_owned()).collect()
     };
     check_fields("DeviceDocument", |it| {
-        device::document::read(it, None).map_or_else(details, |_| Vec::new())
+        device::document::read(it, &fanfare_nats::Tenant::main(), None)
+            .map_or_else(details, |_| Vec::new())
     });
     check_fields("EventDocument", |it| {
         event::document::read(it, None).map_or_else(details, |_| Vec::new())
@@ -127,7 +128,8 @@ fn what_is_described_is_what_is_read() {
     });
     check_fields("FilteredPattern", |it| {
         let body = json!({"topics": [it]});
-        device::document::read(body, None).map_or_else(details, |_| Vec::new())
+        device::document::read(body, &fanfare_nats::Tenant::main(), None)
+            .map_or_else(details, |_| Vec::new())
     });
     check_fields("Retries", |it| {
         let body = json!({"retries": it});
@@ -149,7 +151,9 @@ fn what_is_read_is_what_is_described() {
         "guarantee": "at_most_once", "expires_in": "1h", "retries": {"attempts": 1},
         "sound": "s", "thread": "t", "badge": 1, "interruption": "active", "overrides": {},
     });
-    assert!(device::document::read(full_device.clone(), None).is_ok());
+    assert!(
+        device::document::read(full_device.clone(), &fanfare_nats::Tenant::main(), None).is_ok()
+    );
     assert!(event::document::read(full_event.clone(), None).is_ok());
     for (name, full, others) in [
         ("DeviceDocument", full_device, &[][..]),

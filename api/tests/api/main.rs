@@ -17,5 +17,6 @@ mod outage;
 mod refusal;
 mod story;
 mod system;
+mod tenant;
 mod test_send;
 mod topic;

@@ -26,6 +26,8 @@ enum Verdict {
     Unauthenticated(Option<&'static str>),
     /// 403.
     Forbidden,
+    /// As in a place where nothing is: 404 for what is another tenant's, and nothing of it shown.
+    Apart,
 }
 
 /// One operation of the document.
@@ -37,6 +39,8 @@ struct Operation {
     /// Scopes that may; nobody is asked if there are neither scopes nor a device.
     scopes: Vec<String>,
     is_for_device: bool,
+    /// Only keys of the tenant `main` may.
+    is_of_main: bool,
 }
 
 impl Operation {
@@ -58,6 +62,7 @@ impl Operation {
             path: path.to_owned(),
             good: statuses.filter(|it| *it < 400).collect(),
             scopes,
+            is_of_main: document["x-tenant"] == "main",
             is_for_device: security.iter().any(|it| it["device"].is_array()),
         }
     }
@@ -67,7 +72,14 @@ impl Operation {
         match who {
             _ if self.scopes.is_empty() && !self.is_for_device => Verdict::Good,
             Who::Nobody => Verdict::Unauthenticated(None),
-            Who::Ended | Who::OfAnotherTenant => invalid,
+            Who::Ended => invalid,
+            Who::OfAnotherTenant(_) if self.is_of_main => Verdict::Forbidden,
+            Who::OfAnotherTenant(right) => match self.verdict(Who::Key(right)) {
+                Verdict::Good => Verdict::Apart,
+                refused @ (Verdict::Unauthenticated(_) | Verdict::Forbidden | Verdict::Apart) => {
+                    refused
+                }
+            },
             Who::Key(right) if self.scopes.iter().any(|it| it == right.as_str()) => Verdict::Good,
             Who::Itself if self.is_for_device => Verdict::Good,
             Who::AnotherDevice if self.is_for_device => invalid,
@@ -87,6 +99,18 @@ impl Operation {
                 "{cell}: one of {:?}, not {answer:?}",
                 self.good
             ),
+            Verdict::Apart => {
+                let is_there = self.path.contains('{') && self.method.is_safe();
+                let expected = if is_there { 404..=404 } else { 200..=404 };
+                let is_refused = status == 401 || status == 403;
+                let is_expected = expected.contains(&status) && !is_refused;
+                assert!(is_expected, "{cell}: {answer:?}");
+                if self.method.is_safe() {
+                    let told = answer.body.to_string();
+                    assert!(!told.contains(stage::DEVICE), "{cell}: {told}");
+                    assert!(!told.contains(stage::TOPIC), "{cell}: {told}");
+                }
+            }
             Verdict::Unauthenticated(error) => {
                 assert_eq!(status, 401, "{cell}: {answer:?}");
                 let named = error.map(|it| format!(", error=\"{it}\""));
@@ -108,7 +132,7 @@ impl Operation {
                 }
             }
         }
-        if verdict != Verdict::Good && self.method != Method::HEAD {
+        if !matches!(verdict, Verdict::Good | Verdict::Apart) && self.method != Method::HEAD {
             let code = if status == 401 {
                 "unauthenticated"
             } else {

@@ -32,6 +32,9 @@ enum What {
         /// What people call it, for example backend
         #[arg(value_name = "NAME")]
         name: String,
+        /// Whose it is: what it registers and posts is apart from every other tenant's
+        #[arg(long, value_name = "TENANT", default_value = "main", value_parser = tenant)]
+        tenant: Tenant,
         /// What it may do: devices:write, devices:write:self, events:publish:PATTERN, read, operate,
         /// admin; as often as needed
         #[arg(long = "scope", value_name = "SCOPE", required = true, value_parser = scope)]
@@ -88,13 +91,14 @@ impl Keys {
         match self.what {
             What::Create {
                 name,
+                tenant,
                 scopes,
                 expires_in,
                 json,
                 reach,
             } => {
                 let end = expires_in.and_then(|it| now.checked_add(it).ok());
-                let made = Key::create(Tenant::main(), &name, scopes, end, now);
+                let made = Key::create(tenant, &name, scopes, end, now);
                 let (key, secret) = made.map_err(|error| Failure::Usage(error.to_string()))?;
                 let broker = reach.broker(&config, environment, "keys").await?;
                 stored(broker.create_key(&key).await)?;
@@ -193,6 +197,10 @@ fn scope(text: &str) -> Result<Scope, String> {
         .map_err(|error: fanfare_nats::key::ScopeError| error.to_string())
 }
 
+fn tenant(text: &str) -> Result<Tenant, String> {
+    Tenant::parse(text).ok_or_else(|| "a tenant has 1 to 20 of a-z, 0-9 and `-`".to_owned())
+}
+
 fn span(text: &str) -> Result<SignedDuration, String> {
     overlap(text).and_then(|it| match it {
         SignedDuration::ZERO => Err("must be a second or more".to_owned()),
@@ -220,9 +228,10 @@ mod tests {
         for wrong in ["0s", "-1h", "soon", "999999h"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
-        let secret = NewSecret::of_device();
+        let secret = NewSecret::of_device(&Tenant::main());
         let refused = read(secret.reveal()).unwrap_err();
         assert!(!format!("{refused:?}").contains(secret.reveal()));
+        assert!(tenant("acme-2").is_ok() && tenant("Acme=").is_err());
         assert!(scope("read").is_ok() && scope("everything").is_err());
     }
 }

@@ -70,11 +70,11 @@ impl To {
         let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
         match (&self.device, &self.user, &self.topic) {
             (Some(device), _, _) => {
-                let device = DeviceId::parse(device).map_err(|error| usage(&error))?;
+                let device = DeviceId::parse_stored(device).map_err(|error| usage(&error))?;
                 Ok(Topic::of_device(&device))
             }
             (None, Some(user), _) => Ok(Topic::of_user(user)),
-            (None, None, Some(topic)) => Topic::parse(topic).map_err(|error| usage(&error)),
+            (None, None, Some(topic)) => Topic::parse_stored(topic).map_err(|error| usage(&error)),
             (None, None, None) => Err(Failure::Usage("name a device, a user or a topic".into())),
         }
     }

@@ -36,8 +36,8 @@ impl Why {
         common: &Common,
         environment: &Environment,
     ) -> Result<(), Failure> {
-        let device =
-            DeviceId::parse(&self.device).map_err(|error| Failure::Usage(error.to_string()))?;
+        let device = DeviceId::parse_stored(&self.device)
+            .map_err(|error| Failure::Usage(error.to_string()))?;
         let config = common.load(environment)?;
         let broker = self.reach.broker(&config, environment, "why").await?;
         let sources = config.fetcher.source.iter().map(|it| it.name.clone());

@@ -7,7 +7,7 @@ use crate::device::{AppName, DeviceId};
 use crate::event::Event;
 use crate::hash::DeviceHash;
 use crate::plan::HashRange;
-use crate::topic::{RESERVED, Topic};
+use crate::topic::{self, RESERVED, Topic};
 
 /// Whom an event concerns, against one generation of the subscriptions.
 #[derive(Clone, Debug)]
@@ -208,7 +208,7 @@ impl Index {
     /// The id of the device with this hash.
     pub fn device_id(&self, hash: DeviceHash) -> Option<DeviceId> {
         let record = self.record(self.find(hash)?)?;
-        DeviceId::parse(record.id()).ok()
+        DeviceId::parse_stored(record.id()).ok()
     }
 }
 
@@ -220,10 +220,16 @@ impl Interest {
     }
 
     fn add_reserved(&mut self, topic: &Topic) {
-        match topic.as_str().split('.').collect::<Vec<_>>().as_slice() {
-            [RESERVED, "device", id] => self.devices.push(DeviceHash::of(id)),
+        let (tenant, written) = (topic.tenant(), topic.written());
+        match written.as_str().split('.').collect::<Vec<_>>().as_slice() {
+            [RESERVED, "device", id] => {
+                self.devices
+                    .extend(tenant.device_id(id).map(|it| it.hash()));
+            }
             [RESERVED, "user", hash] => {
-                self.users.extend(DeviceHash::parse(hash).map(|it| it.0));
+                let named = DeviceHash::parse(hash);
+                self.users
+                    .extend(named.map(|it| topic::addressed_user(&tenant, it)));
             }
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! Whose a token is: the document with the highest revision that contains it.
+//! Whose a token is: the document with the highest revision that contains it, of each tenant. What a
+//! tenant registers takes no token away from another.
 
 use super::Index;
 use super::columns::{Slot, place, prefix};
@@ -45,13 +46,14 @@ impl Index {
         !rivals.is_empty()
     }
 
-    /// Other slots with the same token.
+    /// Other slots of the same tenant with the same token.
     fn with_token_of(&self, slot: Slot) -> Vec<Slot> {
         let Some(record) = self.record(slot) else {
             return Vec::new();
         };
         let is_same = |it: &&Slot| {
-            **it != slot && self.record(**it).is_some_and(|it| it.has_token_of(&record))
+            let rival = self.record(**it).filter(|_| **it != slot);
+            rival.is_some_and(|it| it.has_token_of(&record) && it.tenant() == record.tenant())
         };
         self.tokens
             .iter_hash(record.token_hash())

@@ -1,6 +1,7 @@
 //! One device as bytes: id, token, user and subscriptions, packed because there are millions.
 
 use crate::device::Token;
+use crate::tenant;
 
 /// A record read back; it borrows the arena.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +205,11 @@ impl<'a> Record<'a> {
     /// The device's id; ids are ASCII.
     pub(super) fn id(&self) -> &'a str {
         std::str::from_utf8(self.id).unwrap_or("")
+    }
+
+    /// Whose it is, `None` for `main`.
+    pub(super) fn tenant(&self) -> Option<&'a str> {
+        tenant::split_id(self.id()).0
     }
 
     /// The token as it was registered.

@@ -12,10 +12,24 @@ use crate::device::{Filter, Subscription, Token};
 use crate::event::{Content, Event, Guarantee, SourceName, Urgency};
 use crate::level::Level;
 use crate::plan::HashRange;
+use crate::tenant::Tenant;
 use crate::topic::{Pattern, Topic};
 
-/// The Prefixes of the hashes of the first two are equal.
-const IDS: [&str; 8] = ["d30533", "d83114", "a", "b", "c", "phone-1", "X_y", "0"];
+/// The Prefixes of the hashes of the first two are equal. The last four are other tenants'.
+const IDS: [&str; 12] = [
+    "d30533",
+    "d83114",
+    "a",
+    "b",
+    "c",
+    "phone-1",
+    "X_y",
+    "0",
+    "acme=a",
+    "acme=b",
+    "b=a",
+    "b=phone-1",
+];
 const TOKENS: [&str; 4] = [
     "00ff00ff00ff",
     "AbC-_9:x_Y-0",
@@ -84,7 +98,18 @@ fn document(app: &str, token: &str, user: Option<&str>, interests: &[(&str, u8)]
     }
 }
 
-fn drawn_document((token, app, user, interests): &Drawn) -> Device {
+/// What the tenant of a device writes, as it is stored.
+fn drawn_document(of: &str, drawn: &Drawn) -> Device {
+    let tenant = id(of).tenant();
+    let mut device = drawn_of_main(drawn);
+    device.user = device.user.map(|it| tenant.text(&it));
+    for it in &mut device.subscriptions {
+        it.pattern = tenant.pattern(&it.pattern);
+    }
+    device
+}
+
+fn drawn_of_main((token, app, user, interests): &Drawn) -> Device {
     let interests: Vec<_> = interests
         .iter()
         .map(|(it, f)| (PATTERNS[*it], *f))
@@ -98,7 +123,12 @@ fn drawn_document((token, app, user, interests): &Drawn) -> Device {
 }
 
 fn id(text: &str) -> DeviceId {
-    DeviceId::parse(text).unwrap()
+    DeviceId::parse_stored(text).unwrap()
+}
+
+/// A token, as each tenant owns it for itself.
+fn owned(of: &str, token: &Token) -> String {
+    format!("{} {}", id(of).tenant(), token.reveal())
 }
 
 fn event(topics: &[Topic], data: serde_json::Value) -> Event {
@@ -138,6 +168,13 @@ fn events() -> Vec<Event> {
         event(&[Topic::of_user("nobody")], json!({})),
     ];
     events.extend(IDS.map(|it| event(&[Topic::of_device(&id(it))], json!({}))));
+    for tenant in ["acme", "b"].map(|it| Tenant::parse(it).unwrap()) {
+        let topic = |it| tenant.topic(&topic(it));
+        events.push(event(&[topic("quakes.us")], json!({"mag": 6.0})));
+        events.push(event(&[topic("news.it.big"), topic("x")], json!({})));
+        events.push(event(&[Topic::of_user(&tenant.text("ada"))], json!({})));
+        events.push(event(&[topic("fanfare.device.a")], json!({})));
+    }
     events
 }
 
@@ -169,7 +206,7 @@ impl Model {
     fn settle(&mut self, revision: u64) {
         let mut owners: BTreeMap<String, (u64, String)> = BTreeMap::new();
         for (id, (device, written)) in &self.documents {
-            let owner = owners.entry(device.token.reveal().to_owned()).or_default();
+            let owner = owners.entry(owned(id, &device.token)).or_default();
             *owner = owner.clone().max((*written, id.clone()));
         }
         let former = std::mem::take(&mut self.owners);
@@ -189,7 +226,7 @@ impl Model {
         };
         let follows = |it: &Subscription| it.matches(&event.topics, &event.content.data);
         let user = device.user.as_deref().map(Topic::of_user);
-        let device_topic = Topic::of_device(&DeviceId::parse(id).unwrap());
+        let device_topic = Topic::of_device(&self::id(id));
         device.subscriptions.iter().any(follows)
             || event.topics.contains(&device_topic)
             || user.is_some_and(|it| event.topics.contains(&it))
@@ -198,7 +235,7 @@ impl Model {
     fn count(&self, event: &Event) -> BTreeMap<AppName, u64> {
         let mut counts = BTreeMap::new();
         for (id, (device, _)) in &self.documents {
-            if self.concerns(id, event) && self.owners[device.token.reveal()].id == *id {
+            if self.concerns(id, event) && self.owners[&owned(id, &device.token)].id == *id {
                 *counts.entry(device.app.clone()).or_insert(0) += 1;
             }
         }
@@ -225,7 +262,7 @@ impl Model {
         plan_revision: u64,
     ) -> Result<Target, Dropped> {
         let (device, revision) = self.documents.get(id).ok_or(Dropped::Gone)?;
-        let owner = &self.owners[device.token.reveal()];
+        let owner = &self.owners[&owned(id, &device.token)];
         if device.app != *app {
             Err(Dropped::OtherApp)
         } else if !self.concerns(id, event) {
@@ -314,17 +351,16 @@ fn check(index: &Index, model: &Model, revision: u64) {
         check_event(index, model, &event, &[2, 100], revision);
     }
     for id in IDS {
-        let expected = model
-            .documents
-            .contains_key(id)
-            .then(|| DeviceId::parse(id).unwrap());
+        let expected = model.documents.contains_key(id).then(|| self::id(id));
         assert_eq!(index.device_id(DeviceHash::of(id)), expected);
     }
 }
 
 fn apply(index: &mut Index, op: &Op, revision: u64) {
     match op {
-        Op::Put(at, drawn) => index.put(&id(IDS[*at]), &drawn_document(drawn), revision),
+        Op::Put(at, drawn) => {
+            index.put(&id(IDS[*at]), &drawn_document(IDS[*at], drawn), revision);
+        }
         Op::Remove(at) => index.remove(&id(IDS[*at]), revision),
         Op::Barrier => index.reach(revision),
     }
@@ -340,7 +376,7 @@ proptest! {
             revision += 2;
             apply(&mut index, op, revision);
             match op {
-                Op::Put(at, drawn) => model.put(IDS[*at], drawn_document(drawn), revision),
+                Op::Put(at, drawn) => model.put(IDS[*at], drawn_document(IDS[*at], drawn), revision),
                 Op::Remove(at) => model.remove(IDS[*at], revision),
                 Op::Barrier => {}
             }
@@ -356,7 +392,7 @@ proptest! {
         for (revision, op) in numbered() {
             apply(&mut index, op, revision);
             match op {
-                Op::Put(at, drawn) => model.put(IDS[*at], drawn_document(drawn), revision),
+                Op::Put(at, drawn) => model.put(IDS[*at], drawn_document(IDS[*at], drawn), revision),
                 Op::Remove(at) => model.remove(IDS[*at], revision),
                 Op::Barrier => {}
             }

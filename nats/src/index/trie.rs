@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::topic::Topic;
+use crate::tenant;
+use crate::topic::{RESERVED, Topic};
 
 /// Patterns by segment. Emptied nodes stay: their number is that of distinct patterns ever seen.
 #[derive(Debug, Default)]
@@ -33,12 +34,25 @@ impl Trie {
         node.here.retain(|it| *it != subscription);
     }
 
-    /// Adds every subscription that matches to `found`. Reserved topics match no pattern.
+    /// Adds every subscription that matches to `found`. Reserved topics match no pattern, a tenant's
+    /// topics its own alone.
     pub(super) fn find(&self, topic: &Topic, found: &mut Vec<u32>) {
-        if !topic.is_reserved() {
-            let segments: Vec<&str> = topic.as_str().split('.').collect();
-            self.descend(&segments, found);
+        let (tenant, Some(followed)) = topic.followed() else {
+            return;
+        };
+        if let Some(root) = self.of_tenant(tenant) {
+            let segments: Vec<&str> = followed.split('.').collect();
+            root.descend(&segments, found);
         }
+    }
+
+    /// Where a tenant's patterns begin. They are below a segment that no pattern of `main` has.
+    fn of_tenant(&self, tenant: Option<&str>) -> Option<&Self> {
+        let Some(tenant) = tenant else {
+            return Some(self);
+        };
+        let mut path = [RESERVED, tenant::SEGMENT, tenant].into_iter();
+        path.try_fold(self, |node, segment| node.children.get(segment))
     }
 
     fn descend(&self, segments: &[&str], found: &mut Vec<u32>) {

@@ -86,9 +86,14 @@ impl NewSecret {
         Self(format!("{KEY}{tenant}_{id}_{}", letters(SECRET_LEN)))
     }
 
-    /// A secret by which a device proves that it is itself.
-    pub fn of_device() -> Self {
-        Self(format!("{DEVICE}{}", letters(SECRET_LEN)))
+    /// A secret by which a device of this tenant proves that it is itself.
+    pub fn of_device(tenant: &Tenant) -> Self {
+        let secret = letters(SECRET_LEN);
+        if tenant.is_main() {
+            Self(format!("{DEVICE}{secret}"))
+        } else {
+            Self(format!("{DEVICE}{tenant}_{secret}"))
+        }
     }
 
     /// The text, to be shown once and kept nowhere.
@@ -128,9 +133,11 @@ pub struct KeySecret {
     pub hash: SecretHash,
 }
 
-/// A device's secret that a client showed; it does not say whose.
-#[derive(Clone, Copy, Debug)]
+/// A device's secret that a client showed; it does not say of which device.
+#[derive(Clone, Debug)]
 pub struct DeviceSecret {
+    /// Whose device.
+    pub tenant: Tenant,
     /// The hash of the whole.
     pub hash: SecretHash,
 }
@@ -141,7 +148,11 @@ impl Presented {
         let is_secret = |it: &str| it.len() == SECRET_LEN && are_letters(it);
         let hash = SecretHash::of(text);
         if let Some(secret) = text.strip_prefix(DEVICE) {
-            return is_secret(secret).then_some(Self::Device(DeviceSecret { hash }));
+            let (tenant, secret) = match secret.split_once('_') {
+                Some((tenant, secret)) => (Tenant::parse(tenant)?, secret),
+                None => (Tenant::main(), secret),
+            };
+            return is_secret(secret).then_some(Self::Device(DeviceSecret { tenant, hash }));
         }
         let mut parts = text.strip_prefix(KEY)?.split('_');
         let tenant = Tenant::parse(parts.next()?)?;

@@ -193,7 +193,7 @@ fn only_whole_texts_are_read() {
     let (_, secret) = key(&["read"]);
     let text = secret.reveal();
     assert!(matches!(Presented::parse(text), Some(Presented::Key(_))));
-    let device = NewSecret::of_device();
+    let device = NewSecret::of_device(&Tenant::main());
     let device = Presented::parse(device.reveal());
     assert!(matches!(device, Some(Presented::Device(_))));
     for wrong in [

@@ -130,6 +130,15 @@ impl Draft {
         u16::try_from(place).unwrap_or(u16::MAX)
     }
 
+    /// What a device's token is owned by: each tenant owns for itself.
+    fn ownership(&self, row: &Row) -> u64 {
+        let id = self.ids.get(large(row.id.0)..large(row.id.1));
+        match id.and_then(|it| it.split_once('=')) {
+            None => row.token,
+            Some((tenant, _)) => token_hash(&format!("{tenant} {:x}", row.token)),
+        }
+    }
+
     /// The census, when everything was read.
     pub fn sealed(mut self) -> Census {
         self.numbers = HashMap::new();
@@ -141,7 +150,7 @@ impl Draft {
             .retain(|it| removed.get(&it.hash).is_none_or(|at| *at < it.revision));
         let mut owners: HashMap<u64, u64> = HashMap::with_capacity(self.rows.len());
         for row in &self.rows {
-            let owner = owners.entry(row.token).or_default();
+            let owner = owners.entry(self.ownership(row)).or_default();
             *owner = row.revision.max(*owner);
         }
         Census {
@@ -190,7 +199,11 @@ impl Census {
             if !self.is_concerned(row, &concerned, &addressed) {
                 continue;
             }
-            let owner = self.owners.get(&row.token).copied().unwrap_or(0);
+            let owner = self
+                .owners
+                .get(&self.draft.ownership(row))
+                .copied()
+                .unwrap_or(0);
             if row.revision < owner && owner <= revision {
                 continue;
             }

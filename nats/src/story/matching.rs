@@ -71,12 +71,23 @@ pub fn concerns(subscription: &Subscription, event: &Event) -> bool {
 
 fn matching_topic(subscription: &Subscription, event: &Event) -> Option<String> {
     let pattern: Vec<&str> = subscription.pattern.as_str().split('.').collect();
+    let (whose, pattern) = apart(&pattern);
     let follows = |topic: &&str| {
         let topic: Vec<&str> = topic.split('.').collect();
-        topic.first() != Some(&"fanfare") && is_match(&pattern, &topic)
+        let (of, topic) = apart(&topic);
+        of == whose && topic.first() != Some(&"fanfare") && is_match(pattern, topic)
     };
     let mut topics = event.topics.iter().map(crate::Topic::as_str);
     topics.find(follows).map(str::to_owned)
+}
+
+/// Whose a topic or pattern is, and how that tenant writes it: `fanfare.tenant.<tenant>.` stands
+/// before what is another's than `main`'s.
+fn apart<'a, 'b>(segments: &'b [&'a str]) -> (Option<&'a str>, &'b [&'a str]) {
+    match segments {
+        ["fanfare", "tenant", tenant, written @ ..] => (Some(tenant), written),
+        written => (None, written),
+    }
 }
 
 /// `*` stands for one segment, `>` at the end for one or more.
@@ -101,17 +112,25 @@ pub struct Addressed {
 }
 
 impl Addressed {
-    /// Reads `fanfare.device.<id>` and `fanfare.user.<hash>` among an event's topics.
+    /// Reads `fanfare.device.<id>` and `fanfare.user.<hash>` among an event's topics, of whatever
+    /// tenant.
     pub fn by(event: &Event) -> Self {
         let mut addressed = Self::default();
         for topic in &event.topics {
             let segments: Vec<&str> = topic.as_str().split('.').collect();
-            match segments.as_slice() {
-                ["fanfare", "device", id] => {
+            match apart(&segments) {
+                (None, ["fanfare", "device", id]) => {
                     addressed.devices.insert(DeviceHash::of(id).0);
                 }
-                ["fanfare", "user", digits] => {
+                (Some(tenant), ["fanfare", "device", id]) => {
+                    let id = format!("{tenant}={id}");
+                    addressed.devices.insert(DeviceHash::of(&id).0);
+                }
+                (None, ["fanfare", "user", digits]) => {
                     addressed.users.extend(u64::from_str_radix(digits, 16));
+                }
+                (Some(tenant), ["fanfare", "user", digits]) => {
+                    addressed.users.insert(hash_of_tenant(tenant, digits));
                 }
                 _ => {}
             }
@@ -125,9 +144,17 @@ impl Addressed {
     }
 }
 
-/// The hash under which a reserved topic names a user.
+/// The hash under which a user is known, who is given as he is stored.
 pub fn user_hash(user: &str) -> u64 {
-    DeviceHash::of(user).0
+    match user.split_once('\u{1f}') {
+        None => DeviceHash::of(user).0,
+        Some((tenant, user)) => hash_of_tenant(tenant, &DeviceHash::of(user).to_string()),
+    }
+}
+
+/// A tenant's user, of whom a reserved topic has the hash of his name.
+fn hash_of_tenant(tenant: &str, digits: &str) -> u64 {
+    DeviceHash::of(&format!("{tenant}\u{1f}{digits}")).0
 }
 
 fn holds(filter: &Filter, data: &Map<String, Value>) -> bool {

@@ -38,7 +38,10 @@ fn event(topics: &[&str], data: Value) -> Event {
         source: SourceName::parse("usgs").unwrap(),
         item: "us1".into(),
         level: Level::Step(4.5),
-        topics: topics.iter().map(|it| Topic::parse(it).unwrap()).collect(),
+        topics: topics
+            .iter()
+            .map(|it| Topic::parse_stored(it).unwrap())
+            .collect(),
         kind: "test".into(),
         occurred_at: None,
         expires_at: at(3600),
@@ -56,7 +59,7 @@ fn event(topics: &[&str], data: Value) -> Event {
 
 fn subscription(pattern: &str, filters: Value) -> Subscription {
     Subscription {
-        pattern: Pattern::parse(pattern).unwrap(),
+        pattern: Pattern::parse_stored(pattern).unwrap(),
         filters: serde_json::from_value(filters).unwrap(),
     }
 }

@@ -4,6 +4,11 @@ use serde_json::json;
 
 use super::*;
 
+/// As of the tenant `main`.
+fn read(body: Value, apps: Option<&[AppName]>) -> Result<Wanted, Vec<Flaw>> {
+    super::read(body, &Tenant::main(), apps)
+}
+
 fn pointers(body: Value) -> Vec<String> {
     let flaws = read(body, None).unwrap_err();
     flaws.into_iter().map(|it| it.pointer).collect()
@@ -106,7 +111,7 @@ fn filters_come_from_a_closed_set() {
 #[test]
 fn a_token_keeps_its_time_and_another_token_or_app_gets_the_current_time() {
     let (then, now) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-    let secret = NewSecret::of_device();
+    let secret = NewSecret::of_device(&Tenant::main());
     let first = wanted("one").over(None, Leave::Full, &secret, then);
     assert_eq!(first.registered_at, then);
     assert_eq!(
@@ -132,7 +137,10 @@ fn a_token_keeps_its_time_and_another_token_or_app_gets_the_current_time() {
 
 #[test]
 fn a_secret_stays_until_somebody_registers_and_whose_it_is_only_a_backend_says() {
-    let (one, two) = (NewSecret::of_device(), NewSecret::of_device());
+    let (one, two) = (
+        NewSecret::of_device(&Tenant::main()),
+        NewSecret::of_device(&Tenant::main()),
+    );
     let of = |user: &str| read(json!({"app": "ios", "token": "t", "user": user}), None).unwrap();
     let over = |wanted: Wanted, before: Option<&Device>, leave, secret| {
         wanted.over(before, leave, secret, Timestamp::UNIX_EPOCH)
@@ -161,7 +169,7 @@ fn what_is_shown_and_what_is_refused_never_holds_the_token() {
     let device = wanted(secret).over(
         None,
         Leave::Full,
-        &NewSecret::of_device(),
+        &NewSecret::of_device(&Tenant::main()),
         Timestamp::UNIX_EPOCH,
     );
     let id = DeviceId::parse("phone-1").unwrap();

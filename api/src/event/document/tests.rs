@@ -13,9 +13,10 @@ fn pointers(body: Value) -> Vec<String> {
 fn a_small_event_gets_the_defaults() {
     let posted = read(json!({"topics": ["news"], "title": "Hello"}), None).unwrap();
     let event = posted.into_event(
-        "n1".into(),
+        "n1",
         None,
         &TopicPolicies::default(),
+        &Tenant::main(),
         Timestamp::UNIX_EPOCH,
     );
     assert_eq!(event.source.as_str(), "api");
@@ -66,7 +67,7 @@ fn a_topic_section_holds_where_the_poster_says_nothing_and_never_changes_the_dig
     let sections = TopicPolicies::new(vec![(pattern, section)]);
     let event = |body: &Value, topics: &TopicPolicies| {
         let posted = read(body.clone(), None).unwrap();
-        posted.into_event("n".into(), None, topics, Timestamp::UNIX_EPOCH)
+        posted.into_event("n", None, topics, &Tenant::main(), Timestamp::UNIX_EPOCH)
     };
     let plain = json!({"topics": ["news.local"], "title": "t"});
     let (before, after) = (

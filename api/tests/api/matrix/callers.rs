@@ -16,8 +16,8 @@ pub enum Who {
     Key(Right),
     /// A good key that may publish, but not on the topics of the request.
     KeyForOtherTopics,
-    /// A good key of another tenant.
-    OfAnotherTenant,
+    /// A good key of another tenant, with one scope.
+    OfAnotherTenant(Right),
     /// The device that is meant, with its own secret.
     Itself,
     /// Another device of the same tenant.
@@ -104,7 +104,7 @@ impl Stage {
             let other = make(self, "other", &scope, |_| {}).await;
             let name = format!("{scope} of another tenant");
             add(scope, Who::Key(right), shown);
-            add(name, Who::OfAnotherTenant, other);
+            add(name, Who::OfAnotherTenant(right), other);
         }
         let scope = "events:publish:other.>";
         let other = make(self, "main", scope, |_| {}).await;

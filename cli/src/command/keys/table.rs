@@ -36,11 +36,20 @@ fn state(key: &Key, now: Timestamp) -> String {
 }
 
 pub(super) fn as_table(keys: &[StoredKey], uses: &Uses, now: Timestamp) -> String {
-    let head = ["id", "name", "scopes", "created", "state", "last used"];
+    let head = [
+        "id",
+        "tenant",
+        "name",
+        "scopes",
+        "created",
+        "state",
+        "last used",
+    ];
     let mut rows = vec![head.map(str::to_owned)];
     for StoredKey { key, .. } in keys {
         rows.push([
             key.id.to_string(),
+            key.tenant.to_string(),
             key.name.clone(),
             scopes(key),
             second(key.created_at),

@@ -10,6 +10,7 @@ use crate::connect::Broker;
 use crate::event::{EventId, ScreenId, SourceName};
 use crate::plan::Plan;
 use crate::story::unplanned::Absence;
+use crate::tenant::Tenant;
 
 /// An event that waits for its plan is looked for among so many that wait, the newest: whoever asks
 /// by an event's id has mostly just posted it.
@@ -27,7 +28,7 @@ pub struct Named {
 }
 
 impl Broker {
-    /// An event by its id, or by the id that its poster gave it: planned, or posted, or among the
+    /// An event of a tenant by its id, or by the id that its poster gave it: planned, or posted, or among the
     /// newest 512 that planners have not come to. An event of a source that expired or was superseded before
     /// anybody planned it is not found by its id.
     ///
@@ -38,11 +39,12 @@ impl Broker {
     /// [`StoryError`].
     pub async fn event_named(
         &self,
+        tenant: &Tenant,
         name: &str,
         now: Timestamp,
     ) -> Result<Option<Named>, StoryError> {
         let id = EventId::parse(name);
-        if let Some(planned) = self.planned(id.as_ref()).await? {
+        if let Some(planned) = self.planned(tenant, id.as_ref()).await? {
             return Ok(Some(planned));
         }
         // Before the plan is looked for: what is acknowledged here must have one.
@@ -50,14 +52,14 @@ impl Broker {
         let source = SourceName::api();
         let filter = self
             .names
-            .item_levels(&source, &ScreenId::new(&source, name));
+            .item_levels(&source, &ScreenId::new(&source, &tenant.text(name)));
         let mut stored = self.newest_event(Some(&filter)).await?;
         if let (None, Some(id)) = (&stored, &id) {
             stored = self.waiting_event(id, &standings).await?;
         }
-        let Some(stored) = stored else {
+        let Some(stored) = stored.filter(|it| it.event.tenant() == *tenant) else {
             // It may have been planned between the first look and the planners' standing.
-            return self.planned(id.as_ref()).await;
+            return self.planned(tenant, id.as_ref()).await;
         };
         let plan = if let Some(plan) = self.plan_of(&stored.event.id()).await? {
             Ok(plan)
@@ -68,7 +70,11 @@ impl Broker {
         Ok(Some(Named { stored, plan }))
     }
 
-    async fn planned(&self, id: Option<&EventId>) -> Result<Option<Named>, StoryError> {
+    async fn planned(
+        &self,
+        tenant: &Tenant,
+        id: Option<&EventId>,
+    ) -> Result<Option<Named>, StoryError> {
         let Some(id) = id else {
             return Ok(None);
         };
@@ -76,7 +82,8 @@ impl Broker {
             return Ok(None);
         };
         let stored = self.event_at_exactly(plan.event_seq).await?;
-        let stored = stored.filter(|it| it.event.id() == *id);
+        let is_it = |it: &StoredEvent| it.event.id() == *id && it.event.tenant() == *tenant;
+        let stored = stored.filter(is_it);
         let plan = Ok(plan);
         Ok(stored.map(|stored| Named { stored, plan }))
     }

@@ -57,21 +57,31 @@ fn filters_hold_as_the_documentation_says() {
     check_filter(near(345.0), json!({"lat": 48.8566}), false);
 }
 
+/// A stored form of what a tenant writes.
+fn of(tenant: &str, written: &str) -> String {
+    match tenant {
+        "main" => written.to_owned(),
+        tenant => format!("fanfare.tenant.{tenant}.{written}"),
+    }
+}
+
 proptest! {
     // Two readings of one documentation: where they differ, one of them is wrong.
     #[test]
     fn the_sender_and_the_judge_read_patterns_and_circles_alike(
         pattern in "(a|b|\\*)(\\.(a|b|\\*)){0,3}(\\.>)?",
-        topic in "(a|b)(\\.(a|b)){0,4}",
+        topic in "(fanfare|a|b)(\\.(a|b)){0,4}",
+        follower in "(main|acme|b)", poster in "(main|acme|b)",
         lat in -90.0_f64..90.0, lon in -180.0_f64..180.0, km in 1.0_f64..20_000.0,
         to_lat in -90.0_f64..90.0, to_lon in -180.0_f64..180.0,
     ) {
         let circle = json!([{"near": {"lat": lat, "lon": lon, "km": km}}]);
         for filters in [json!([]), circle] {
-            let subscription = subscription(&pattern, filters);
-            let event = event(&[&topic], json!({"lat": to_lat, "lon": to_lon}));
+            let subscription = subscription(&of(&follower, &pattern), filters);
+            let event = event(&[&of(&poster, &topic)], json!({"lat": to_lat, "lon": to_lon}));
             let by_sender = subscription.matches(&event.topics, &event.content.data);
             prop_assert_eq!(matching::concerns(&subscription, &event), by_sender);
+            prop_assert!(!by_sender || follower == poster);
         }
     }
 }

@@ -250,7 +250,9 @@ async fn retire(broker: &Broker) {
 
 /// What app developers are told.
 async fn answer(broker: &Broker, task: &Task, posted: &Event) {
-    let planned = broker.event_named(task.event.as_str(), now()).await;
+    let planned = broker
+        .event_named(&Tenant::main(), task.event.as_str(), now())
+        .await;
     let Named { stored, plan } = planned.unwrap().unwrap();
     let plan = plan.unwrap();
     let tally = broker.tally(&plan, 100).await.unwrap();
@@ -261,13 +263,21 @@ async fn answer(broker: &Broker, task: &Task, posted: &Event) {
     let case = broker.case(stored, Some(plan), phone.clone(), Letters::LeftAlone, now());
     let ending = why(&case.await.unwrap()).ending;
     assert_eq!(ending, Ending::Refused("x".to_owned(), None));
-    let unplanned = broker.event_named(&posted.item, now()).await;
+    let unplanned = broker
+        .event_named(&Tenant::main(), &posted.item, now())
+        .await;
     let Named { stored, plan } = unplanned.unwrap().unwrap();
     assert!(plan.is_err(), "{plan:?}");
     let case = broker.case(stored, None, phone, Letters::LeftAlone, now());
     assert_eq!(case.await.unwrap().absence, Some(Absence::Waiting));
     let unknown = "0".repeat(32);
-    assert!(broker.event_named(&unknown, now()).await.unwrap().is_none());
+    assert!(
+        broker
+            .event_named(&Tenant::main(), &unknown, now())
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(broker.lanes().await.unwrap().len(), 1);
     assert_eq!(broker.members_seen("*").await.unwrap().len(), 3);
     let (oldest, newest) = broker.events_held().await.unwrap().unwrap();
