@@ -56,7 +56,7 @@ impl Access {
     }
 
     /// Who asks, and whether such a one may come to a route that needs this.
-    fn judge(
+    pub(crate) fn judge(
         &self,
         parts: &Parts,
         needs: Needs,

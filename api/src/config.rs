@@ -28,7 +28,11 @@ pub struct Config {
     pub max_in_flight: usize,
     /// Connections held at once; more wait in the system's queue.
     pub max_connections: usize,
-    /// The longest a request may take, in seconds.
+    /// Readers of `/v1/stream` at once; more are told to come again.
+    pub max_streams: usize,
+    /// Events and receipts that are kept for readers of `/v1/stream`: who falls behind by more is dropped.
+    pub stream_backlog: usize,
+    /// The longest a request may take, in seconds; a stream has no end.
     pub timeout_s: u64,
     /// How events on some topics are delivered where their poster says nothing; the `[[topic]]`
     /// tables, which all publishers share.
@@ -67,6 +71,8 @@ impl Default for Config {
             max_body_bytes: 64 * 1024,
             max_in_flight: 1024,
             max_connections: 4096,
+            max_streams: 256,
+            stream_backlog: 4096,
             timeout_s: 10,
             topics: TopicPolicies::default(),
         }
@@ -108,6 +114,8 @@ impl Config {
         );
         within("max_in_flight", wide(self.max_in_flight), 1, 65_536);
         within("max_connections", wide(self.max_connections), 1, 65_536);
+        within("max_streams", wide(self.max_streams), 1, 65_536);
+        within("stream_backlog", wide(self.stream_backlog), 1024, 1_048_576);
         // Reading a body may take 5 s, the broker 4 s: a shorter limit would hide which it was.
         within("timeout_s", self.timeout_s, 10, 120);
         problems
@@ -184,6 +192,8 @@ mod tests {
             max_body_bytes: 0,
             max_in_flight: 0,
             max_connections: 0,
+            max_streams: 0,
+            stream_backlog: 1,
             timeout_s: 1,
             ..Config::default()
         };
@@ -193,6 +203,8 @@ mod tests {
             "max_body_bytes",
             "max_in_flight",
             "max_connections",
+            "max_streams",
+            "stream_backlog",
             "timeout_s",
         ];
         assert_eq!(keys(&broken), expected);

@@ -5,6 +5,7 @@
 
 mod digest;
 pub(crate) mod document;
+pub(crate) mod entry;
 pub(crate) mod shown;
 
 use axum::extract::State;

@@ -26,7 +26,6 @@
 //!
 //! * Quotas and rate limits: beside the limit of requests in flight, in `layer.rs`.
 //! * Tokens that belong to another user: `device.rs`, before the write.
-//! * The live stream.
 
 mod access;
 mod body;
@@ -39,6 +38,7 @@ mod event;
 mod fields;
 mod lane;
 mod layer;
+mod live;
 mod member;
 mod metric;
 mod openapi;

@@ -31,12 +31,44 @@ struct Labels {
     status: u16,
 }
 
+/// Why we ended a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// What the reader had not seen is not at hand any more.
+    Slow,
+    /// Its key is not good any more, or nobody can say.
+    Key,
+    /// Its position is none of these streams'.
+    Position,
+}
+
+impl Ending {
+    const ALL: [Self; 3] = [Self::Slow, Self::Key, Self::Position];
+
+    /// A word for programs, and the label.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Key => "key",
+            Self::Position => "position",
+        }
+    }
+}
+
+/// Why a stream was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabels {
+    reason: &'static str,
+}
+
 /// The API's counters; clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: Family<Labels, Counter>,
     seconds: Histogram,
     in_flight: Gauge,
+    streams: Gauge,
+    streams_dropped: Family<DropLabels, Counter>,
     last_error: LastError,
 }
 
@@ -47,6 +79,8 @@ impl Metrics {
             requests: Family::default(),
             seconds: Histogram::new(BUCKETS),
             in_flight: Gauge::default(),
+            streams: Gauge::default(),
+            streams_dropped: Family::default(),
             last_error: LastError::new(),
         };
         for (route, method, statuses, _) in SERVED {
@@ -75,6 +109,23 @@ impl Metrics {
             "api_in_flight",
             "Requests being served",
             metrics.in_flight.clone(),
+        );
+        for reason in Ending::ALL.map(Ending::word) {
+            drop(
+                metrics
+                    .streams_dropped
+                    .get_or_create(&DropLabels { reason }),
+            );
+        }
+        registry.register(
+            "api_streams",
+            "Readers of the live stream",
+            metrics.streams.clone(),
+        );
+        registry.register(
+            "api_streams_dropped",
+            "Readers that were dropped, by reason",
+            metrics.streams_dropped.clone(),
         );
         metrics
     }
@@ -108,6 +159,19 @@ impl Metrics {
     pub(crate) fn begin(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
+    }
+
+    /// Readers of the live stream.
+    pub(crate) fn streams(&self) -> &Gauge {
+        &self.streams
+    }
+
+    /// Counts a reader that was dropped.
+    pub(crate) fn stream_dropped(&self, ending: Ending) {
+        let reason = ending.word();
+        self.streams_dropped
+            .get_or_create(&DropLabels { reason })
+            .inc();
     }
 
     /// Counts one answer.

@@ -24,7 +24,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
-use crate::{delivery, device, event, lane, member, probe, test_send};
+use crate::{delivery, device, event, lane, live, member, probe, test_send};
 
 /// The names of the two credentials.
 const KEY: &str = "key";
@@ -55,6 +55,7 @@ const OPERATING: &str = "operating";
         event::post,
         event::shown::show,
         delivery::show,
+        live::show,
         lane::list,
         lane::show,
         lane::pause::put,

@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::access::{self, Access, Needs};
 use crate::config::Config;
 use crate::layer::{self, Limits};
+use crate::live::{self, Live};
 use crate::metric::Metrics;
 use crate::operate::Operating;
 use crate::{delivery, device, event, lane, member, openapi, probe, test_send};
@@ -30,6 +31,7 @@ const DELIVERY: &str = "/v1/events/{event}/deliveries/{device}";
 pub(crate) const LANES: &str = "/v1/lanes";
 const LANE: &str = "/v1/lanes/{lane}";
 const LANE_PAUSE: &str = "/v1/lanes/{lane}/pause";
+pub(crate) const STREAM: &str = "/v1/stream";
 pub(crate) const MEMBERS: &str = "/v1/members";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
@@ -50,6 +52,7 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (EVENTS, "POST", &[200, 201], PUBLISH),
     (EVENT, "GET", &[200], READ),
     (DELIVERY, "GET", &[200], READ),
+    (STREAM, "GET", &[200], READ),
     (LANES, "GET", &[200], SYSTEM),
     (LANE, "GET", &[200], SYSTEM),
     (LANE_PAUSE, "PUT", &[200], OPERATE),
@@ -106,6 +109,7 @@ pub(crate) struct Means {
     pub(crate) topics: TopicPolicies,
     /// The connection that may pause and replay, if this process has one.
     pub(crate) operating: Operating,
+    pub(crate) live: Live,
 }
 
 /// Puts the routes and their layers together.
@@ -116,6 +120,7 @@ pub(crate) fn router(
     readiness: Readiness,
     access: Access,
     operating: Operating,
+    live: Live,
 ) -> Router {
     let api = Api(Arc::new(Means {
         broker,
@@ -124,6 +129,7 @@ pub(crate) fn router(
         readings: Semaphore::new(READINGS),
         topics: config.topics.clone(),
         operating,
+        live,
     }));
     let versioned = Router::new()
         .route(
@@ -139,6 +145,7 @@ pub(crate) fn router(
         .route(EVENTS, post(event::post))
         .route(EVENT, get(event::shown::show))
         .route(DELIVERY, get(delivery::show))
+        .route(STREAM, get(live::show))
         .route(LANES, get(lane::list))
         .route(LANE, get(lane::show))
         .route(

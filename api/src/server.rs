@@ -1,5 +1,7 @@
 //! The listener and its connections.
 
+mod patience;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -21,9 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access, Ring};
 use crate::config::{Config, Policy, unprotected};
+use crate::live::{self, Live};
 use crate::metric::Metrics;
 use crate::operate::{Operating, Operator};
 use crate::router::router;
+
+use self::patience::{Patient, STANDSTILL};
 
 /// The condition of readiness that belongs to this role.
 const CONDITION: &str = "api";
@@ -135,6 +140,14 @@ impl Server {
             }
         };
         let (operating, comes) = Operating::of(self.operator, stop.clone());
+        let live = Live::new(
+            &self.config,
+            broker.clone(),
+            access.clone(),
+            metrics.clone(),
+            stop.clone(),
+        );
+        let told = live::follow(live.clone());
         let router = router(
             &self.config,
             broker,
@@ -142,6 +155,7 @@ impl Server {
             readiness.clone(),
             access,
             operating,
+            live,
         );
         readiness.met(CONDITION);
         let ended = accept(
@@ -153,7 +167,7 @@ impl Server {
                 readiness.unmet(CONDITION, "stopping");
             },
         );
-        let (ended, (), ()) = tokio::join!(ended, followed, comes);
+        let (ended, (), (), ()) = tokio::join!(ended, followed, comes, told);
         presence.end().await;
         ended
     }
@@ -258,7 +272,10 @@ async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, STANDSTILL)),
+            TowerToHyperService::new(router),
+        );
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -11,6 +11,7 @@ mod device;
 mod event;
 mod harness;
 mod keys;
+mod live;
 mod matrix;
 mod operate;
 mod outage;

@@ -20,14 +20,14 @@ async fn register(api: &Api, id: &str, topics: &Value) {
 }
 
 /// Posts an event and gives its id among all.
-async fn post(api: &Api, id: &str) -> String {
+pub async fn post(api: &Api, id: &str) -> String {
     let body = json!({"id": id, "topics": ["quakes.us"], "title": "One", "data": {"mag": 4}});
     let answer = api.post(&[], &body).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.body["event"].as_str().unwrap().to_owned()
 }
 
-async fn stored(api: &Api, id: &str) -> (u64, Event) {
+pub async fn stored(api: &Api, id: &str) -> (u64, Event) {
     let source = SourceName::api();
     let screen = ScreenId::new(&source, id);
     let found = api.broker.stored_event(&source, &screen, &Level::First);
@@ -35,7 +35,7 @@ async fn stored(api: &Api, id: &str) -> (u64, Event) {
 }
 
 /// Plans a posted event for so many devices of one lane.
-async fn plan(api: &Api, id: &str, n_devices: u64) -> Plan {
+pub async fn plan(api: &Api, id: &str, n_devices: u64) -> Plan {
     let (event_seq, event) = stored(api, id).await;
     let lane = Lane::parse("ios-urgent").unwrap();
     let plan = Plan {
@@ -50,7 +50,7 @@ async fn plan(api: &Api, id: &str, n_devices: u64) -> Plan {
     plan
 }
 
-fn line(device: &str, mark: Mark, reason: Option<&str>) -> Line {
+pub fn line(device: &str, mark: Mark, reason: Option<&str>) -> Line {
     Line {
         device: DeviceHash::of(device),
         mark,
@@ -61,7 +61,7 @@ fn line(device: &str, mark: Mark, reason: Option<&str>) -> Line {
 }
 
 /// Appends a receipt of a task; the walk is over with the last one.
-async fn receipt(api: &Api, task: &Task, lines: Vec<Line>, is_last: bool) {
+pub async fn receipt(api: &Api, task: &Task, lines: Vec<Line>, is_last: bool) {
     let (mut chain, before) = api.broker.receipts(task).await.unwrap();
     let claim = Claim {
         epoch: 1,

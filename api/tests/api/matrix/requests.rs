@@ -39,6 +39,7 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
             let event = stage.event().await;
             plain.at("event", &event).at("device", DEVICE)
         }
+        "followStream" => plain,
         // The system.
         "listLanes" | "listMembers" => plain,
         "showLane" | "resumeLane" => plain.at("lane", &stage.lane().await),
