@@ -6,7 +6,9 @@
 mod digest;
 pub(crate) mod document;
 pub(crate) mod entry;
+pub(crate) mod list;
 pub(crate) mod shown;
+pub(crate) mod wanted;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

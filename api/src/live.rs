@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use fanfare_nats::{Broker, Pattern, Tenant};
+use fanfare_nats::{Broker, Tenant};
 use futures::stream;
 use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
@@ -31,20 +31,18 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::position::Position;
-use self::reader::{Reader, Wanted};
+use self::reader::{Asked, Reader};
 use self::ring::Ring;
 use self::tail::Topics;
 use crate::access::{Access, Caller, Needs};
 use crate::config::Config;
+use crate::event::wanted::{Pairs, Wanted};
 use crate::metric::Metrics;
 use crate::problem::{Kind, Problem};
 use crate::router::{Api, STREAM};
-use crate::text;
 
 pub(crate) use self::follow::follow;
 
-/// The most patterns that one reader may name.
-const MAX_PATTERNS: usize = 32;
 /// Readers that catch up from the streams at once; the others wait their turn.
 const CATCHING_UP: usize = 4;
 
@@ -133,7 +131,7 @@ pub(crate) async fn show(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let wanted = wanted(parts, caller.tenant())?;
+    let asked = asked(parts, caller.tenant())?;
     let live = api.live.clone();
     let place = Arc::clone(&live.0.places).try_acquire_owned();
     let place = place.map_err(|_| {
@@ -142,7 +140,7 @@ pub(crate) async fn show(
             "as many streams are open as this process serves",
         )
     })?;
-    let reader = Reader::new(live, wanted, place);
+    let reader = Reader::new(live, asked, place);
     let frames = stream::unfold(reader, |mut reader| async {
         let frame = reader.next().await?;
         Some((Ok::<_, std::convert::Infallible>(frame), reader))
@@ -157,41 +155,19 @@ pub(crate) async fn show(
 }
 
 /// What the request asks for.
-fn wanted(mut parts: Parts, tenant: Tenant) -> Result<Wanted, Problem> {
-    let refuse = |detail: String| Problem::new(Kind::InvalidRequest, detail);
+fn asked(mut parts: Parts, tenant: Tenant) -> Result<Asked, Problem> {
     let from = parts.headers.get("last-event-id").map(|it| {
         let position = it.to_str().ok().and_then(Position::parse);
-        position.ok_or_else(|| refuse("`Last-Event-ID` is none of this API's".to_owned()))
+        let detail = "`Last-Event-ID` is none of this API's";
+        position.ok_or_else(|| Problem::new(Kind::InvalidRequest, detail))
     });
-    let patterns = patterns(&parts)?
-        .iter()
-        .map(|it| tenant.pattern(it))
-        .collect();
+    let wanted = Wanted::read(tenant, &Pairs::of(&parts.uri)?)?;
     // What the layers know of the request is theirs; who asks is judged from its head again.
     parts.extensions = http::Extensions::new();
-    Ok(Wanted {
+    Ok(Asked {
         from: from.transpose()?,
-        tenant,
-        patterns,
+        wanted,
         needs: Needs::of_route(STREAM, &Method::GET),
         head: parts,
     })
-}
-
-/// The patterns of `?topic=…`.
-fn patterns(parts: &Parts) -> Result<Vec<Pattern>, Problem> {
-    let refuse = |detail: String| Problem::new(Kind::InvalidRequest, detail);
-    let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-    let query = query.map_err(|_| refuse("the query is not readable".to_owned()))?;
-    let named = query.0.iter().filter(|(name, _)| name == "topic");
-    let patterns: Vec<Pattern> = named
-        .map(|(_, text)| {
-            Pattern::parse(text)
-                .map_err(|error| refuse(format!("the topic {}", text::topic_complaint(&error))))
-        })
-        .collect::<Result<_, _>>()?;
-    if patterns.len() > MAX_PATTERNS {
-        return Err(refuse(format!("name at most {MAX_PATTERNS} topics")));
-    }
-    Ok(patterns)
 }

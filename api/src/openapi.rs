@@ -52,6 +52,7 @@ const OPERATING: &str = "operating";
         device::topic::remove,
         test_send::to_device,
         test_send::to_user,
+        event::list::list,
         event::post,
         event::shown::show,
         delivery::show,

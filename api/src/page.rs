@@ -74,6 +74,40 @@ impl Page {
         Ok(page)
     }
 
+    /// The most items of this page.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The key behind which this page begins; an unreadable one is a foreign one.
+    pub(crate) fn after(&self) -> Option<&str> {
+        let after = self.after.as_deref();
+        after.map(|it| std::str::from_utf8(it).unwrap_or_default())
+    }
+
+    /// The answer with a page that was read as one, and the key behind which the next begins.
+    /// `address` is the list's own, ready to be followed by parameters.
+    pub(crate) fn part<T: Serialize>(
+        &self,
+        address: &str,
+        items: Vec<T>,
+        next: Option<String>,
+    ) -> Response {
+        let next_cursor = next.as_deref().map(cursor_of);
+        let link = next_cursor.as_ref().and_then(|cursor| {
+            let limit = self.limit;
+            let link = format!("<{address}limit={limit}&cursor={cursor}>; rel=\"next\"");
+            HeaderValue::try_from(link).ok()
+        });
+        let listed = Listed { items, next_cursor };
+        let private = [(CACHE_CONTROL, "private, no-cache")];
+        let mut response = (private, axum::Json(listed)).into_response();
+        if let Some(link) = link {
+            response.headers_mut().insert(LINK, link);
+        }
+        response
+    }
+
     /// The answer with this page of `all`, in the order of their keys; `path` is the list's own.
     pub(crate) fn of<T: Serialize>(
         self,
@@ -89,25 +123,8 @@ impl Page {
         all.retain(|it| is_next(key(it)));
         let has_more = all.len() > self.limit;
         all.truncate(self.limit);
-        let next_cursor = all
-            .last()
-            .filter(|_| has_more)
-            .map(|it| cursor_of(&key(it)));
-        let link = next_cursor.as_ref().and_then(|cursor| {
-            let limit = self.limit;
-            let link = format!("<{path}?limit={limit}&cursor={cursor}>; rel=\"next\"");
-            HeaderValue::try_from(link).ok()
-        });
-        let listed = Listed {
-            items: all,
-            next_cursor,
-        };
-        let private = [(CACHE_CONTROL, "private, no-cache")];
-        let mut response = (private, axum::Json(listed)).into_response();
-        if let Some(link) = link {
-            response.headers_mut().insert(LINK, link);
-        }
-        response
+        let next = all.last().filter(|_| has_more).map(key);
+        self.part(&format!("{path}?"), all, next)
     }
 }
 

@@ -25,7 +25,7 @@ const DEVICE: &str = "/v1/devices/{id}";
 const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
 const DEVICE_TEST: &str = "/v1/devices/{id}/test";
 const USER_TEST: &str = "/v1/users/{user}/test";
-const EVENTS: &str = "/v1/events";
+pub(crate) const EVENTS: &str = "/v1/events";
 const EVENT: &str = "/v1/events/{event}";
 const DELIVERY: &str = "/v1/events/{event}/deliveries/{device}";
 pub(crate) const LANES: &str = "/v1/lanes";
@@ -49,6 +49,7 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
     (DEVICE_TEST, "POST", &[201], DEVICE_TRY),
     (USER_TEST, "POST", &[201], TRY),
+    (EVENTS, "GET", &[200], READ),
     (EVENTS, "POST", &[200, 201], PUBLISH),
     (EVENT, "GET", &[200], READ),
     (DELIVERY, "GET", &[200], READ),
@@ -142,7 +143,7 @@ pub(crate) fn router(
         )
         .route(DEVICE_TEST, post(test_send::to_device))
         .route(USER_TEST, post(test_send::to_user))
-        .route(EVENTS, post(event::post))
+        .route(EVENTS, get(event::list::list).post(event::post))
         .route(EVENT, get(event::shown::show))
         .route(DELIVERY, get(delivery::show))
         .route(STREAM, get(live::show))

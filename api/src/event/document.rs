@@ -90,17 +90,20 @@ fn read_fields(body: Value, key: Option<String>, flaws: &mut Flaws) -> Option<Po
         flaws.add("/id", "differs from the header `Idempotency-Key`");
     }
     let topics = topics(&mut fields, flaws);
-    let urgency = fields.optional("urgency", flaws, |it| {
+    let named = one_word(&mut fields, ["priority", "urgency"], flaws);
+    let urgency = fields.optional(named, flaws, |it| {
         text::word(
             it,
             &[Urgency::Urgent, Urgency::Bulk].map(|it| (it.as_str(), it)),
         )
     });
-    let guarantee = fields.optional("guarantee", flaws, |it| {
+    let named = one_word(&mut fields, ["delivery", "guarantee"], flaws);
+    let guarantee = fields.optional(named, flaws, |it| {
         let words = [Guarantee::AtLeastOnce, Guarantee::AtMostOnce];
         text::word(it, &words.map(|it| (it.as_str(), it)))
     });
-    let expires_in_s = fields.optional("expires_in", flaws, |it| {
+    let named = one_word(&mut fields, ["ttl", "expires_in"], flaws);
+    let expires_in_s = fields.optional(named, flaws, |it| {
         text::seconds(it, MAX_EXPIRES_IN.as_secs())
     });
     let retry = fields.take("retries").and_then(|it| retries(it, flaws));
@@ -117,6 +120,24 @@ fn read_fields(body: Value, key: Option<String>, flaws: &mut Flaws) -> Option<Po
         },
         content,
     })
+}
+
+/// By which of two words for the same thing it is said.
+fn one_word(
+    fields: &mut Fields,
+    [word, other]: [&'static str; 2],
+    flaws: &mut Flaws,
+) -> &'static str {
+    if !fields.has(other) {
+        // As null it is absent, and no unknown field.
+        drop(fields.take(other));
+        return word;
+    }
+    if fields.take(word).is_some() {
+        let detail = format!("is another word for `{word}`: give one of them");
+        flaws.add(fields.at(other), detail);
+    }
+    other
 }
 
 /// `{"attempts": 5, "first": "2s", "longest": "15m"}`; what is left out has its default.

@@ -63,9 +63,9 @@ pub(crate) struct Identity {
     level: String,
     topics: Vec<String>,
     /// `urgent` or `bulk`.
-    urgency: &'static str,
+    priority: &'static str,
     /// `at_least_once` or `at_most_once`.
-    guarantee: &'static str,
+    delivery: &'static str,
     /// After this nobody is told.
     expires_at: Timestamp,
 }
@@ -208,8 +208,8 @@ impl Identity {
                 .iter()
                 .map(|it| it.written().to_string())
                 .collect(),
-            urgency: event.urgency.as_str(),
-            guarantee: event.guarantee.as_str(),
+            priority: event.urgency.as_str(),
+            delivery: event.guarantee.as_str(),
             expires_at: event.expires_at,
         }
     }

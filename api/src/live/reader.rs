@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare_nats::{Pattern, Tenant};
 use http::request::Parts;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -17,6 +16,7 @@ use super::tail::Tail;
 use super::told::{Told, id_line};
 use crate::access::Needs;
 use crate::clock;
+use crate::event::wanted::Wanted;
 use crate::metric::Ending;
 
 /// A word at least so often: proxies end what is silent for a minute, and a client that is gone is
@@ -31,12 +31,9 @@ const AWAY: Duration = Duration::from_millis(500);
 
 /// What was asked for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct Asked {
     pub(super) from: Option<Position>,
-    /// What is another's is not told.
-    pub(super) tenant: Tenant,
-    /// None: everything.
-    pub(super) patterns: Vec<Pattern>,
+    pub(super) wanted: Wanted,
     pub(super) needs: Option<Needs>,
     /// The request's head, which says who asks.
     pub(super) head: Parts,
@@ -46,7 +43,7 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) struct Reader {
     live: Live,
-    wanted: Wanted,
+    asked: Asked,
     /// Behind what was given last; none before the reader has a place in the streams.
     at: Option<Position>,
     phase: Phase,
@@ -71,14 +68,14 @@ enum Phase {
 }
 
 impl Reader {
-    pub(super) fn new(live: Live, wanted: Wanted, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(live: Live, asked: Asked, place: OwnedSemaphorePermit) -> Self {
         live.0.n_readers.send_modify(|it| *it += 1);
         live.0.metrics.streams().inc();
         let now = Instant::now();
         Self {
             changed: live.0.changed.subscribe(),
             live,
-            wanted,
+            asked,
             at: None,
             phase: Phase::Joining,
             taken: VecDeque::new(),
@@ -136,7 +133,7 @@ impl Reader {
         while let Some(told) = self.taken.pop_front() {
             let at = told.behind(self.at?);
             self.at = Some(at);
-            if told.is_for(&self.wanted.tenant, &self.wanted.patterns) {
+            if told.is_for(&self.asked.wanted) {
                 return Some(told.frame_at(at));
             }
         }
@@ -203,7 +200,7 @@ impl Reader {
             self.wait().await;
             return Ok(None);
         };
-        let at = match self.wanted.from {
+        let at = match self.asked.from {
             None => end,
             Some(from) if end.is_behind(from) => from,
             Some(from) => match ends(&self.live).await {
@@ -232,11 +229,11 @@ impl Reader {
     }
 
     fn may_stay(&self) -> bool {
-        let Some(needs) = self.wanted.needs else {
+        let Some(needs) = self.asked.needs else {
             return false;
         };
         let access = &self.live.0.access;
-        let judged = access.judge(&self.wanted.head, needs, clock::now(), Instant::now());
+        let judged = access.judge(&self.asked.head, needs, clock::now(), Instant::now());
         judged.is_ok()
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fanfare_nats::Topic;
 use fanfare_nats::story::read::{StoredEvent, StoredReceipt};
-use fanfare_nats::{Pattern, Tenant, Topic};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::position::Position;
 use crate::event::entry::Entry;
+use crate::event::wanted::Wanted;
 
 /// What is told; clones share it.
 #[derive(Clone, Debug)]
@@ -112,14 +113,9 @@ impl Told {
         }
     }
 
-    /// Whether a tenant's reader wants it who names these patterns; none are all. What is nobody's, as
-    /// far as is known, is told to nobody.
-    pub(super) fn is_for(&self, tenant: &Tenant, patterns: &[Pattern]) -> bool {
-        let Some(topic) = self.topics.first() else {
-            return false;
-        };
-        let is_matched = |it: &Pattern| self.topics.iter().any(|topic| it.matches(topic));
-        topic.tenant() == *tenant && (patterns.is_empty() || patterns.iter().any(is_matched))
+    /// Whether it is among what a reader wants.
+    pub(super) fn is_for(&self, wanted: &Wanted) -> bool {
+        wanted.holds(&self.topics)
     }
 
     /// Its lines for a reader who is at `at` behind it.

@@ -147,8 +147,8 @@ fn what_is_read_is_what_is_described() {
     });
     let full_event = json!({
         "id": "1", "topics": ["a"], "title": "t", "body": "b", "url": "https://example.org/",
-        "image": "https://example.org/x.png", "data": {}, "urgency": "bulk",
-        "guarantee": "at_most_once", "expires_in": "1h", "retries": {"attempts": 1},
+        "image": "https://example.org/x.png", "data": {}, "priority": "bulk",
+        "delivery": "at_most_once", "ttl": "1h", "retries": {"attempts": 1},
         "sound": "s", "thread": "t", "badge": 1, "interruption": "active", "overrides": {},
     });
     assert!(
@@ -157,7 +157,11 @@ fn what_is_read_is_what_is_described() {
     assert!(event::document::read(full_event.clone(), None).is_ok());
     for (name, full, others) in [
         ("DeviceDocument", full_device, &[][..]),
-        ("EventDocument", full_event, &["device", "user"]),
+        (
+            "EventDocument",
+            full_event,
+            &["device", "user", "urgency", "guarantee", "expires_in"],
+        ),
     ] {
         let described: BTreeSet<&str> = properties(&document, name)
             .keys()

@@ -105,9 +105,9 @@ async fn what_was_posted_is_what_is_stored() {
     let body = json!({
         "id": "Bestellung \"7\" €", "user": "ada", "title": "T\u{7}ea\u{202e} ", "body": "now\nhot",
         "url": "myapp://order/7", "image": "https://example.org/x.png", "data": {"k": [1]},
-        "urgency": "bulk", "sound": "default", "badge": 3, "thread": "orders",
+        "priority": "bulk", "sound": "default", "badge": 3, "thread": "orders",
         "interruption": "passive", "overrides": {"fcm": {"android": {}}},
-        "expires_in": "1h", "guarantee": "at_least_once",
+        "ttl": "1h", "delivery": "at_least_once",
     });
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let answer = api.post(&[("traceparent", trace)], &body).await;

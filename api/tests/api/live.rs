@@ -328,6 +328,14 @@ async fn each_tenant_is_told_what_is_its_own_as_it_writes_it() {
             );
         }
     }
+    for (shown, own) in [(&main, ["c", "a"]), (&acme, ["d", "b"])] {
+        let headers = [("authorization", shown.as_str())];
+        let path = "/v1/events?topic=news.*";
+        let listed = api.send(reqwest::Method::GET, path, &headers, None).await;
+        let items = listed.body["items"].as_array().unwrap();
+        let ids: Vec<_> = items.iter().map(|it| it["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, own);
+    }
     api.stop().await;
     for reader in &mut readers {
         assert_eq!(reader.next().await, None);

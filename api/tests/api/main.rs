@@ -9,6 +9,7 @@
 mod contract;
 mod device;
 mod event;
+mod event_list;
 mod harness;
 mod keys;
 mod live;

@@ -74,9 +74,9 @@ async fn a_method_that_does_not_exist_is_told_which_do() {
     let api = Api::start().await;
     for (method, path, allowed) in [
         ("POST", "/v1/devices/phone-1", "DELETE,GET,HEAD,PUT"),
-        ("GET", "/v1/events", "POST"),
+        ("PUT", "/v1/events", "GET,HEAD,POST"),
         ("DELETE", "/livez", "GET,HEAD"),
-        ("OPTIONS", "/v1/events", "POST"),
+        ("OPTIONS", "/v1/events", "GET,HEAD,POST"),
         ("BREW", "/readyz", "GET,HEAD"),
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();

@@ -46,11 +46,23 @@ pub(crate) struct Document {
     image: Option<String>,
     /// For the app, and for filters; at most 4096 bytes.
     data: Option<Map<String, Value>>,
+    /// Which lane it takes.
     #[schema(pattern = "^(urgent|bulk)$")]
+    priority: Option<String>,
+    /// The older word for `priority`, read for one more version.
+    #[schema(pattern = "^(urgent|bulk)$")]
+    #[deprecated]
     urgency: Option<String>,
+    /// Whether a push whose outcome nobody knows is sent again.
     #[schema(pattern = "^(at_least_once|at_most_once)$")]
+    delivery: Option<String>,
+    /// The older word for `delivery`, read for one more version.
+    #[schema(pattern = "^(at_least_once|at_most_once)$")]
+    #[deprecated]
     guarantee: Option<String>,
-    /// How long it is worth telling, at most 24 h.
+    /// How long it is worth telling, at most 24 h; 6 h unless its topics say otherwise.
+    ttl: Option<Lasting>,
+    /// The configuration's word for `ttl`; only one of them.
     expires_in: Option<Lasting>,
     retries: Option<Retries>,
     #[schema(

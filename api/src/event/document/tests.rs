@@ -119,7 +119,7 @@ fn all_flaws_are_named_at_once() {
         "id": "a\nb", "topics": ["a..b", "fanfare.x"], "title": " ", "body": 5,
         "url": "javascript:1", "image": "ftp://x/y", "data": [], "urgency": "now", "sound": "",
         "badge": -1, "thread": 7, "interruption": "loud", "overrides": {"apns": 1},
-        "expires_in": "2d", "guarantee": "exactly_once", "ttl": 5,
+        "expires_in": "2d", "guarantee": "exactly_once", "lasts": 5,
     });
     let mut found = pointers(body);
     found.sort();
@@ -132,17 +132,49 @@ fn all_flaws_are_named_at_once() {
         "/id",
         "/image",
         "/interruption",
+        "/lasts",
         "/overrides",
         "/sound",
         "/thread",
         "/title",
         "/topics/0",
         "/topics/1",
-        "/ttl",
         "/urgency",
         "/url",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn older_words_are_read_as_the_newer_and_nobody_says_a_thing_twice() {
+    let event = |more: Value| {
+        let mut body = json!({"topics": ["a"], "title": "t"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        body
+    };
+    let newer = json!({"priority": "bulk", "delivery": "at_most_once", "ttl": "30m"});
+    let older = json!({"urgency": "bulk", "guarantee": "at_most_once", "expires_in": 1800});
+    let read = |it: &Value| read(event(it.clone()), None).unwrap();
+    assert_eq!(read(&newer), read(&older));
+    assert_ne!(read(&newer), read(&json!({})));
+    let mut both = newer.clone();
+    both.as_object_mut()
+        .unwrap()
+        .extend(older.as_object().unwrap().clone());
+    let mut found = pointers(event(both));
+    found.sort();
+    assert_eq!(found, ["/expires_in", "/guarantee", "/urgency"]);
+    for lasts in [
+        json!(0),
+        json!(86_401),
+        json!("25h"),
+        json!("1w"),
+        json!(1.5),
+    ] {
+        assert_eq!(pointers(event(json!({"ttl": lasts}))), ["/ttl"], "{lasts}");
+    }
 }
 
 #[test]

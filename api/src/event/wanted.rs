@@ -1,0 +1,70 @@
+//! Which events somebody asks for: those of his tenant, on topics that his patterns match.
+
+use axum::extract::Query;
+use fanfare_nats::{Pattern, Tenant, Topic};
+use http::Uri;
+
+use crate::problem::{Kind, Problem};
+use crate::text;
+
+/// The most patterns that one request may name.
+const MAX_PATTERNS: usize = 32;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    tenant: Tenant,
+    /// As they are stored; none are all topics.
+    patterns: Vec<Pattern>,
+}
+
+impl Wanted {
+    /// Reads `?topic=…`, which may be given several times.
+    pub(crate) fn read(tenant: Tenant, query: &Pairs) -> Result<Self, Problem> {
+        let named = query.0.iter().filter(|(name, _)| name == "topic");
+        let patterns: Vec<Pattern> = named
+            .map(|(_, text)| {
+                let pattern = Pattern::parse(text).map(|it| tenant.pattern(&it));
+                pattern.map_err(|error| {
+                    let complaint = text::topic_complaint(&error);
+                    refuse(format!("the topic {complaint}"))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        if patterns.len() > MAX_PATTERNS {
+            return Err(refuse(format!("name at most {MAX_PATTERNS} topics")));
+        }
+        Ok(Self { tenant, patterns })
+    }
+
+    /// Whether an event on these topics, all of one tenant, is among it. One on no topic, of which
+    /// nobody knows whose it is, never is.
+    pub(crate) fn holds(&self, topics: &[Topic]) -> bool {
+        let is_own = topics.first().is_some_and(|it| it.tenant() == self.tenant);
+        let is_matched = |it: &Pattern| topics.iter().any(|topic| it.matches(topic));
+        is_own && (self.patterns.is_empty() || self.patterns.iter().any(is_matched))
+    }
+}
+
+/// What stands behind the question mark.
+#[derive(Clone, Debug)]
+pub(crate) struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// Reads an address.
+    pub(crate) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let query = query.map_err(|_| refuse("the query is not readable".to_owned()))?;
+        Ok(Self(query.0))
+    }
+
+    /// The value of a name, the last one if there are several.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.0.iter().rev();
+        pairs.find(|(it, _)| it == name).map(|it| it.1.as_str())
+    }
+}
+
+fn refuse(detail: String) -> Problem {
+    Problem::new(Kind::InvalidRequest, detail)
+}
