@@ -37,6 +37,7 @@ use self::credential::Credential;
 use crate::clock;
 use crate::config::Policy;
 use crate::problem::{Kind, Problem};
+use crate::quota::{Charge, Peer, Quotas};
 use crate::router::SERVED;
 
 /// The only realm there is.
@@ -47,12 +48,37 @@ const REALM: &str = "Bearer realm=\"fanfare\"";
 pub(crate) struct Access {
     policy: Policy,
     ring: Ring,
+    quotas: Option<Quotas>,
 }
 
 impl Access {
     /// The access of a configuration; the ring is filled by [`follow`].
     pub(crate) fn new(policy: Policy, ring: Ring) -> Self {
-        Self { policy, ring }
+        Self {
+            policy,
+            ring,
+            quotas: None,
+        }
+    }
+
+    /// The same, where askers are counted.
+    pub(crate) fn counting(self, quotas: Quotas) -> Self {
+        Self {
+            quotas: Some(quotas),
+            ..self
+        }
+    }
+
+    /// Counts a request, whatever became of it so far; a probe never.
+    fn charge(
+        &self,
+        judged: Result<&Caller, &Problem>,
+        parts: &Parts,
+        at: Instant,
+    ) -> Option<Charge> {
+        let peer = parts.extensions.get::<Peer>().copied();
+        let quotas = self.quotas.as_ref()?;
+        quotas.charge(judged.ok(), peer, &parts.headers, at)
     }
 
     /// Who asks, and whether such a one may come to a route that needs this.
@@ -100,8 +126,21 @@ pub(crate) async fn admit(
         let Some(needs) = Needs::of_route(&path, &parts.method) else {
             return Ok(no_such_method(&path));
         };
-        let caller = access.judge(&parts, needs, clock::now(), Instant::now())?;
-        parts.extensions.insert(caller);
+        let at = Instant::now();
+        let judged = access.judge(&parts, needs, clock::now(), at);
+        let charge = (!needs.is_open()).then(|| access.charge(judged.as_ref(), &parts, at));
+        if let Some(charge) = charge.flatten() {
+            let mut response = match (charge.refusal(), judged) {
+                (Some(refused), _) | (None, Err(refused)) => refused.into_response(),
+                (None, Ok(caller)) => {
+                    parts.extensions.insert(caller);
+                    next.run(Request::from_parts(parts, body)).await
+                }
+            };
+            charge.write(response.headers_mut());
+            return Ok(response);
+        }
+        parts.extensions.insert(judged?);
     }
     Ok(next.run(Request::from_parts(parts, body)).await)
 }

@@ -1,11 +1,16 @@
 //! The section `[api]` of the configuration.
 
+mod limits;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Problem};
 use serde::{Deserialize, Serialize};
+
+pub use self::limits::Limits;
+use crate::quota::Network;
 
 /// What an operator may choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +39,12 @@ pub struct Config {
     pub stream_backlog: usize,
     /// The longest a request may take, in seconds; a stream has no end.
     pub timeout_s: u64,
+    /// Whether a device that exists may be written without a word about its revision.
+    pub preconditions: Preconditions,
+    /// Addresses and networks of the proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// How much one asker may ask.
+    pub limits: Limits,
     /// How events on some topics are delivered where their poster says nothing; the `[[topic]]`
     /// tables, which all publishers share.
     #[serde(skip)]
@@ -48,6 +59,17 @@ pub enum Keys {
     Required,
     /// As soon as there is a key; until then whoever reaches this loopback address may do everything.
     UntilFirst,
+}
+
+/// Whether a write has to say which revision it replaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preconditions {
+    /// It may.
+    #[default]
+    Optional,
+    /// It has to: without `If-Match` or `If-None-Match` a device that exists is left as it is.
+    Required,
 }
 
 /// What is asked of a request, decided from both.
@@ -74,6 +96,9 @@ impl Default for Config {
             max_streams: 256,
             stream_backlog: 4096,
             timeout_s: 10,
+            preconditions: Preconditions::Optional,
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
             topics: TopicPolicies::default(),
         }
     }
@@ -97,6 +122,14 @@ impl Config {
         for (n, app) in self.apps.iter().flatten().enumerate() {
             if let Err(error) = AppName::parse(app) {
                 problems.push(Problem::new(format!("apps[{n}]"), error.to_string()));
+            }
+        }
+        for (n, proxy) in self.trusted_proxies.iter().enumerate() {
+            if let Err(error) = proxy.parse::<Network>() {
+                problems.push(Problem::new(
+                    format!("trusted_proxies[{n}]"),
+                    error.to_string(),
+                ));
             }
         }
         let mut within = |key: &str, value: u64, least: u64, most: u64| {
@@ -161,6 +194,12 @@ impl Config {
         )
     }
 
+    /// The proxies that are believed; invalid ones are `validate`'s to report.
+    pub(crate) fn proxies(&self) -> Vec<Network> {
+        let proxies = self.trusted_proxies.iter();
+        proxies.filter_map(|it| it.parse().ok()).collect()
+    }
+
     /// The longest a request may take.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_s)
@@ -195,11 +234,13 @@ mod tests {
             max_streams: 0,
             stream_backlog: 1,
             timeout_s: 1,
+            trusted_proxies: vec!["10.0.0.0/8".into(), "proxy".into()],
             ..Config::default()
         };
         let expected = [
             "listen",
             "apps[1]",
+            "trusted_proxies[1]",
             "max_body_bytes",
             "max_in_flight",
             "max_connections",

@@ -100,7 +100,7 @@ pub(crate) async fn show(
     let tag = [(ETAG, etag(stored.revision))];
     match preconditions.judge(Some(stored.revision)) {
         Err(Failed::NoneMatch) => Ok((StatusCode::NOT_MODIFIED, tag).into_response()),
-        Err(Failed::Match) => Err(failed(Failed::Match)),
+        Err(it @ (Failed::Match | Failed::Missing)) => Err(failed(it)),
         Ok(()) => {
             let private = [(CACHE_CONTROL, "private, no-cache")];
             let shown = document::shown(&id, &stored.device);
@@ -147,9 +147,10 @@ pub(crate) async fn put(
     headers: HeaderMap,
     Json(body): Json,
 ) -> Result<Response, Problem> {
-    let preconditions = preconditions(&headers)?;
+    let preconditions = preconditions(&headers)?.required(api.must_say_revisions());
     let wanted =
         document::read(body, &caller.tenant(), api.apps.as_deref()).map_err(Problem::fields)?;
+    wanted.count(&api.quotas, &caller.tenant())?;
     let unknown = || unknown_write(&preconditions);
     let secret = NewSecret::of_device(&caller.tenant());
     let writer = Writer {
@@ -202,7 +203,7 @@ pub(crate) async fn remove(
     DevicePath(id): DevicePath,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let preconditions = preconditions(&headers)?;
+    let preconditions = preconditions(&headers)?.required(api.must_say_revisions());
     let unknown = || unknown_write(&preconditions);
     let erase = erase(&api.broker, &id, &caller, &preconditions);
     bounded(&api.broker, erase, unknown).await?;
@@ -327,7 +328,7 @@ fn again_or(error: WriteDeviceError, preconditions: &Preconditions) -> Result<()
 /// What became of the write is not known. A guard that it met may not hold a second time because of
 /// the write itself, so the same request again does not settle it then.
 fn unknown_write(preconditions: &Preconditions) -> Problem {
-    if *preconditions == Preconditions::default() {
+    if preconditions.are_none() {
         return no_answer();
     }
     Problem::new(
@@ -342,7 +343,7 @@ fn judge(preconditions: &Preconditions, found: &Found) -> Result<(), Problem> {
         Found::Nothing => preconditions.judge(None),
         Found::Device(stored) => preconditions.judge(Some(stored.revision)),
         // Its revision is not told, so no guard on it can hold.
-        Found::Unreadable if *preconditions == Preconditions::default() => Ok(()),
+        Found::Unreadable if preconditions.are_none() => Ok(()),
         Found::Unreadable => Err(Failed::Match),
     };
     judged.map_err(failed)
@@ -359,11 +360,19 @@ fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Problem> {
 }
 
 fn failed(failed: Failed) -> Problem {
-    Problem::new(
-        Kind::PreconditionFailed,
-        match failed {
-            Failed::Match => "the device is not at the revision of `If-Match`: read it again",
-            Failed::NoneMatch => "the device exists at a revision of `If-None-Match`",
-        },
-    )
+    let (kind, detail) = match failed {
+        Failed::Match => (
+            Kind::PreconditionFailed,
+            "the device is not at the revision of `If-Match`: read it again",
+        ),
+        Failed::NoneMatch => (
+            Kind::PreconditionFailed,
+            "the device exists at a revision of `If-None-Match`",
+        ),
+        Failed::Missing => (
+            Kind::PreconditionRequired,
+            "the device exists: send `If-Match` with its `ETag`, or `*`",
+        ),
+    };
+    Problem::new(kind, detail)
 }

@@ -24,7 +24,6 @@
 //!
 //! # Places of what comes with its own issue
 //!
-//! * Quotas and rate limits: beside the limit of requests in flight, in `layer.rs`.
 //! * Tokens that belong to another user: `device.rs`, before the write.
 
 mod access;
@@ -47,12 +46,13 @@ mod page;
 mod precondition;
 mod probe;
 mod problem;
+mod quota;
 mod router;
 mod server;
 mod test_send;
 mod text;
 
-pub use config::{Config, Keys};
+pub use config::{Config, Keys, Limits, Preconditions};
 pub use metric::Metrics;
 pub use openapi::openapi;
 pub use operate::Operator;

@@ -18,9 +18,9 @@ use crate::router::SERVED;
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
 
 /// What the API answers with, the framework's own refusals included.
-const STATUSES: [u16; 21] = [
-    200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 428, 500, 501,
-    503, 504,
+const STATUSES: [u16; 22] = [
+    200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 428, 429, 500,
+    501, 503, 504,
 ];
 
 /// One kind of answer. All three come from closed sets.

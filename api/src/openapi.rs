@@ -230,7 +230,8 @@ fn refuse(path: &str, needs: Needs, operation: &mut Operation) {
         let mut response = ResponseBuilder::new()
             .description(told.collect::<Vec<_>>().join(". "))
             .content(MEDIA_TYPE, problem);
-        if kinds.iter().any(|it| it.is_passing()) {
+        let is_passing = |it: &Kind| it.is_passing() || *it == Kind::TooManyRequests;
+        if kinds.iter().any(is_passing) {
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
             let mut header = Header::new(seconds);
             header.description = Some("Seconds to wait".to_owned());
@@ -255,6 +256,7 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         Kind::BrokerUnavailable,
         Kind::Overloaded,
         Kind::Timeout,
+        Kind::TooManyRequests,
     ]);
     if !needs.is_open() {
         kinds.extend([Kind::Unauthenticated, Kind::Forbidden, Kind::Misdirected]);
@@ -277,6 +279,10 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         .any(|it| it.parameter_in == ParameterIn::Header && it.name == "If-Match");
     if is_guarded {
         kinds.push(Kind::PreconditionFailed);
+        let id = operation.operation_id.as_deref();
+        if matches!(id, Some("putDevice" | "removeDevice")) {
+            kinds.push(Kind::PreconditionRequired);
+        }
     }
     let mut tags = operation.tags.iter().flatten();
     if tags.any(|it| it == OPERATING) {

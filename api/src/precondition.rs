@@ -30,6 +30,8 @@ struct Tag {
 pub(crate) struct Preconditions {
     if_match: Option<Tags>,
     if_none_match: Option<Tags>,
+    /// What exists is not written without one of them.
+    is_required: bool,
 }
 
 /// A precondition that is not written as RFC 9110 says.
@@ -43,6 +45,8 @@ pub(crate) enum Failed {
     Match,
     /// `If-None-Match`: the document is that one, or exists.
     NoneMatch,
+    /// Neither was sent, and one has to be.
+    Missing,
 }
 
 impl Preconditions {
@@ -51,7 +55,21 @@ impl Preconditions {
         Ok(Self {
             if_match: read_tags(headers, &IF_MATCH, "If-Match")?,
             if_none_match: read_tags(headers, &IF_NONE_MATCH, "If-None-Match")?,
+            is_required: false,
         })
+    }
+
+    /// The same where one of them has to be sent for what exists.
+    pub(crate) fn required(self, is_required: bool) -> Self {
+        Self {
+            is_required,
+            ..self
+        }
+    }
+
+    /// Whether neither was sent.
+    pub(crate) fn are_none(&self) -> bool {
+        self.if_match.is_none() && self.if_none_match.is_none()
     }
 
     /// Whether they hold for the document at `revision`, `None` if there is none.
@@ -65,6 +83,9 @@ impl Preconditions {
                 it.revision.is_some() && it.revision == revision && !(is_strong && it.is_weak)
             }),
         };
+        if self.is_required && self.are_none() && revision.is_some() {
+            return Err(Failed::Missing);
+        }
         if self.if_match.as_ref().is_some_and(|it| !names(it, true)) {
             return Err(Failed::Match);
         }

@@ -6,19 +6,30 @@
 //! not HTTP at all never comes here: hyper answers a garbled head with a bare 400 or 431.
 
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use rand::Rng;
 use serde_json::{Map, Value, json};
 
 use crate::fields::Flaw;
+use crate::quota::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
 /// The media type of RFC 9457.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Headers that explain a refusal, beside its document.
+const KEPT: [HeaderName; 5] = [
+    ALLOW,
+    RETRY_AFTER,
+    WWW_AUTHENTICATE,
+    RATE_LIMIT,
+    RATE_LIMIT_POLICY,
+];
 
 /// What went wrong, from a closed set; `code` and `type` never change once published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +60,10 @@ pub(crate) enum Kind {
     EventExists,
     /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed,
+    /// A write that says no revision, where it has to.
+    PreconditionRequired,
+    /// A quota is used up.
+    TooManyRequests,
     /// The body is larger than allowed.
     BodyTooLarge,
     /// The body is not declared as JSON.
@@ -87,6 +102,8 @@ impl Kind {
         Self::RequestTimeout,
         Self::EventExists,
         Self::PreconditionFailed,
+        Self::PreconditionRequired,
+        Self::TooManyRequests,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::Misdirected,
@@ -115,6 +132,12 @@ impl Kind {
             Self::RequestTimeout => (408, "request_timeout", "The body took too long to arrive"),
             Self::EventExists => (409, "event_exists", "The id stands for another event"),
             Self::PreconditionFailed => (412, "precondition_failed", "A precondition failed"),
+            Self::PreconditionRequired => (
+                428,
+                "precondition_required",
+                "The write must say a revision",
+            ),
+            Self::TooManyRequests => (429, "too_many_requests", "A quota is used up"),
             Self::BodyTooLarge => (413, "body_too_large", "The body is too large"),
             Self::UnsupportedMediaType => (415, "unsupported_media_type", "The body must be JSON"),
             Self::Misdirected => (421, "misdirected", "The request is meant for another host"),
@@ -149,6 +172,8 @@ impl Kind {
             412 => Self::PreconditionFailed,
             413 => Self::BodyTooLarge,
             415 => Self::UnsupportedMediaType,
+            428 => Self::PreconditionRequired,
+            429 => Self::TooManyRequests,
             400..500 => Self::InvalidRequest,
             501 => Self::NotConfigured,
             503 => Self::Overloaded,
@@ -174,6 +199,7 @@ pub(crate) struct Problem {
     flaws: Vec<Flaw>,
     extra: Map<String, Value>,
     challenge: Option<HeaderValue>,
+    retry_after_s: Option<NonZeroU16>,
 }
 
 impl Problem {
@@ -185,6 +211,7 @@ impl Problem {
             flaws: Vec::new(),
             extra: Map::new(),
             challenge: None,
+            retry_after_s: None,
         }
     }
 
@@ -208,6 +235,15 @@ impl Problem {
     pub(crate) fn challenging(mut self, challenge: &str) -> Self {
         self.challenge = HeaderValue::try_from(challenge).ok();
         self
+    }
+
+    /// The same with the seconds to wait.
+    #[must_use]
+    pub(crate) fn after(self, wait_s: u64) -> Self {
+        Self {
+            retry_after_s: NonZeroU16::new(u16::try_from(wait_s).unwrap_or(u16::MAX)),
+            ..self
+        }
     }
 
     /// What a bare error status of the framework means, `None` for a success.
@@ -241,13 +277,16 @@ impl Problem {
         let mut response = Response::new(self.document(request_id).to_string().into());
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
-        for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE] {
+        for name in KEPT {
             if let Some(value) = refusal.get(&name) {
                 headers.insert(name, value.clone());
             }
         }
         if let Some(challenge) = &self.challenge {
             headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        if let Some(wait_s) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_s.get()));
         }
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -14,11 +14,12 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{self, Access, Needs};
-use crate::config::Config;
+use crate::config::{Config, Preconditions};
 use crate::layer::{self, Limits};
 use crate::live::{self, Live};
 use crate::metric::Metrics;
 use crate::operate::Operating;
+use crate::quota::Quotas;
 use crate::{delivery, device, event, lane, member, openapi, probe, test_send};
 
 const DEVICE: &str = "/v1/devices/{id}";
@@ -102,6 +103,10 @@ impl Deref for Api {
 #[derive(Debug)]
 pub(crate) struct Means {
     pub(crate) broker: Broker,
+    /// What askers have left, of what only a handler knows.
+    pub(crate) quotas: Quotas,
+    /// Whether a write has to say a revision.
+    preconditions: Preconditions,
     /// The apps that exist, if that is known.
     pub(crate) apps: Option<Arc<[AppName]>>,
     pub(crate) readiness: Readiness,
@@ -111,6 +116,13 @@ pub(crate) struct Means {
     /// The connection that may pause and replay, if this process has one.
     pub(crate) operating: Operating,
     pub(crate) live: Live,
+}
+
+impl Means {
+    /// Whether a device that exists is written only by who says its revision.
+    pub(crate) fn must_say_revisions(&self) -> bool {
+        self.preconditions == Preconditions::Required
+    }
 }
 
 /// Puts the routes and their layers together.
@@ -123,7 +135,11 @@ pub(crate) fn router(
     operating: Operating,
     live: Live,
 ) -> Router {
+    let quotas = Quotas::new(config);
+    let access = access.counting(quotas.clone());
     let api = Api(Arc::new(Means {
+        preconditions: config.preconditions,
+        quotas,
         broker,
         apps: config.app_names().map(Arc::from),
         readiness,

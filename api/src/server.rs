@@ -11,7 +11,10 @@ use std::time::Duration;
 use axum::Router;
 use fanfare_nats::service::Service;
 use fanfare_nats::{Broker, Readiness};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
@@ -26,6 +29,7 @@ use crate::config::{Config, Policy, unprotected};
 use crate::live::{self, Live};
 use crate::metric::Metrics;
 use crate::operate::{Operating, Operator};
+use crate::quota::Peer;
 use crate::router::router;
 
 use self::patience::{Patient, STANDSTILL};
@@ -232,12 +236,12 @@ pub(crate) async fn accept(
         else {
             break;
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -247,7 +251,7 @@ pub(crate) async fn accept(
         };
         let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
-            converse(stream, router, stop).await;
+            converse(stream, Peer(peer), router, stop).await;
             drop(place);
         });
     }
@@ -265,17 +269,19 @@ pub(crate) async fn accept(
 }
 
 /// One connection, until its client is done or the request in flight at the stop is answered.
-async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn converse(stream: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the connection ended before it began");
     }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(
-            TokioIo::new(Patient::new(stream, STANDSTILL)),
-            TowerToHyperService::new(router),
-        );
+        .serve_connection(TokioIo::new(Patient::new(stream, STANDSTILL)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -168,6 +168,7 @@ pub(crate) async fn to_user(
     OptionalJson(body): OptionalJson,
 ) -> Result<Response, Problem> {
     let said = read(body).map_err(Problem::fields)?;
+    api.quotas.user(&user)?;
     send(&api, said, Topic::of_user(&user)).await
 }
 

@@ -204,6 +204,12 @@ impl Key {
         self.scopes.iter().any(gives)
     }
 
+    /// Whether it may do no more than an installation registering itself: such a key stands in an app,
+    /// and is everybody's who has it.
+    pub fn is_only_for_installations(&self) -> bool {
+        self.scopes.iter().all(|it| *it == Scope::DevicesWriteSelf)
+    }
+
     /// Whether it may publish on a topic, which is given as stored. On another tenant's it may not,
     /// whatever its scopes say, which name topics as its tenant writes them.
     pub fn may_publish(&self, topic: &crate::Topic) -> bool {

@@ -14,6 +14,8 @@ use utoipa::ToSchema;
 use crate::access::{Claim, Leave};
 use crate::body::MAX_USER;
 use crate::fields::{Fields, Flaw, Flaws, Read};
+use crate::problem::Problem;
+use crate::quota::Quotas;
 use crate::text;
 
 /// The longest tag that RFC 5646 section 4.4.1 asks to make room for.
@@ -37,6 +39,15 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Counts a registration of it.
+    ///
+    /// # Errors
+    /// A quota of its user or its app is used up.
+    pub(crate) fn count(&self, quotas: &Quotas, tenant: &Tenant) -> Result<(), Problem> {
+        quotas.app(tenant.clone(), &self.app)?;
+        self.user.as_deref().map_or(Ok(()), |it| quotas.user(it))
+    }
+
     /// The same as it is stored.
     fn of(mut self, tenant: &Tenant) -> Self {
         self.user = self.user.map(|it| tenant.text(&it));

@@ -67,7 +67,7 @@ impl Answer {
         for member in ["title", "detail", "request_id"] {
             assert!(!self.body[member].as_str().unwrap().is_empty(), "{self:?}");
         }
-        let passes = status == 503;
+        let passes = status == 503 || status == 429;
         let retry_after = self
             .header("retry-after")
             .parse::<u32>()

@@ -16,6 +16,7 @@ mod live;
 mod matrix;
 mod operate;
 mod outage;
+mod quota;
 mod refusal;
 mod story;
 mod system;

@@ -1,0 +1,201 @@
+//! How much one asker may ask, and a write that has to say a revision.
+
+use fanfare_api::{Config, Keys, Limits, Preconditions};
+use fanfare_nats::clock;
+use fanfare_nats::key::{Key, Tenant};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Api, eventually};
+
+const PHONE: &str = "/v1/devices/phone";
+
+/// An API behind a proxy on this machine, with small quotas.
+async fn start(limits: Limits) -> Api {
+    let config = Config {
+        keys: Some(Keys::Required),
+        trusted_proxies: vec!["127.0.0.1".to_owned()],
+        limits,
+        ..Config::default()
+    };
+    Api::start_with(config).await
+}
+
+/// A key that the API knows; learning that takes nothing from its quota.
+async fn key(api: &Api, scope: &str) -> String {
+    let made = Key::create(
+        Tenant::main(),
+        scope,
+        vec![scope.parse().unwrap()],
+        None,
+        clock::now(),
+    );
+    let (key, secret) = made.unwrap();
+    api.broker.create_key(&key).await.unwrap();
+    // They are read in the order in which they were made.
+    let made = Key::create(
+        Tenant::main(),
+        "probe",
+        vec!["read".parse().unwrap()],
+        None,
+        clock::now(),
+    );
+    let (probe, shown) = made.unwrap();
+    api.broker.create_key(&probe).await.unwrap();
+    let shown = format!("Bearer {}", shown.reveal());
+    let mut n = 0_u32;
+    let ask = async || {
+        // Each try from an address of its own.
+        n += 1;
+        let from = format!("198.51.{}.{}", n / 250, n % 250);
+        let headers = [
+            ("authorization", shown.as_str()),
+            ("x-forwarded-for", from.as_str()),
+        ];
+        api.send(Method::GET, "/v1/devices/nobody", &headers, None)
+            .await
+    };
+    eventually(ask, |it| it.status != 401).await;
+    format!("Bearer {}", secret.reveal())
+}
+
+async fn get(api: &Api, shown: &str, from: &str) -> Answer {
+    let headers = [("authorization", shown), ("x-forwarded-for", from)];
+    api.send(Method::GET, PHONE, &headers, None).await
+}
+
+fn device(user: Option<&str>) -> Value {
+    json!({"app": "ios", "token": "t", "user": user})
+}
+
+#[tokio::test]
+async fn a_key_is_counted_by_itself_and_told_what_it_has_left() {
+    let limits = Limits {
+        per_key: 3,
+        per_address: 0,
+        ..Limits::default()
+    };
+    let api = start(limits).await;
+    let (one, two) = (key(&api, "read").await, key(&api, "read").await);
+    for (n, from) in ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+        .into_iter()
+        .enumerate()
+    {
+        let answer = get(&api, &one, from).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert_eq!(answer.header("ratelimit-policy"), "\"key\";q=3;w=60");
+        let left = format!("\"key\";r={};t={}", 2 - n, 20 * (n + 1));
+        assert_eq!(answer.header("ratelimit"), left);
+    }
+    let refused = get(&api, &one, "192.0.2.4").await;
+    refused.check_problem(429, "too_many_requests");
+    assert_eq!(refused.body["quota"], "key");
+    let wait_s: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((19..=20).contains(&wait_s), "{refused:?}");
+    assert!(
+        refused.header("ratelimit").starts_with("\"key\";r=0;t="),
+        "{refused:?}"
+    );
+    // Another's quota is another, and probes are not counted.
+    assert_eq!(get(&api, &two, "192.0.2.4").await.status, 404);
+    for _ in 0..10 {
+        let live = api.get("/livez").await;
+        assert_eq!((live.status.as_u16(), live.header("ratelimit")), (200, ""));
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn who_shows_nothing_good_is_counted_by_the_address_that_the_proxy_tells() {
+    let limits = Limits {
+        per_key: 1,
+        per_address: 4,
+        ..Limits::default()
+    };
+    let api = start(limits).await;
+    let app = key(&api, "devices:write:self").await;
+    let wrong = app.replace("fanfare_main", "fanfare_other");
+    let asked = [app.as_str(), &wrong, "Basic x", &app];
+    for shown in asked {
+        let answer = get(&api, shown, "203.0.113.9, 192.0.2.1").await;
+        assert!([401, 403].contains(&answer.status.as_u16()), "{answer:?}");
+        assert_eq!(answer.header("ratelimit-policy"), "\"address\";q=4;w=60");
+    }
+    for shown in asked {
+        // Whatever the client writes before the proxy's word.
+        let refused = get(&api, shown, "203.0.113.7, 192.0.2.1").await;
+        refused.check_problem(429, "too_many_requests");
+    }
+    assert_eq!(get(&api, &app, "192.0.2.2").await.status, 403);
+    // Of one IPv6 network all addresses are one.
+    for n in 0..5 {
+        let answer = get(&api, &app, &format!("2001:db8:0:1::{n}")).await;
+        assert_eq!(answer.status.as_u16(), if n < 4 { 403 } else { 429 });
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn users_and_apps_have_quotas_and_without_keys_nobody_has() {
+    let limits = Limits {
+        per_user: 2,
+        per_app: 5,
+        per_key: 1,
+        per_address: 1,
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    let api = Api::start_with(config).await;
+    for (user, status) in [("ada", 201), ("ada", 200), ("ada", 429), ("bob", 200)] {
+        let answer = api.put(PHONE, &[], &device(Some(user))).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(
+            answer.header("ratelimit"),
+            "",
+            "of this machine, without keys"
+        );
+        if status == 429 {
+            answer.check_problem(429, "too_many_requests");
+            assert_eq!(answer.body["quota"], "user");
+        }
+    }
+    assert_eq!(api.put(PHONE, &[], &device(None)).await.status, 200);
+    let refused = api.put(PHONE, &[], &device(None)).await;
+    refused.check_problem(429, "too_many_requests");
+    assert_eq!(refused.body["quota"], "app");
+    let test = api
+        .send(Method::POST, "/v1/users/ada/test", &[], None)
+        .await;
+    assert_eq!(test.body["quota"], "user", "{test:?}");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn where_revisions_are_asked_for_nobody_writes_over_what_he_has_not_seen() {
+    let config = Config {
+        preconditions: Preconditions::Required,
+        ..Config::default()
+    };
+    let api = Api::start_with(config).await;
+    assert_eq!(
+        api.delete(PHONE, &[]).await.status,
+        204,
+        "there is nothing to lose"
+    );
+    let made = api.put(PHONE, &[], &device(None)).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let put = api.put(PHONE, &[], &device(None)).await;
+    put.check_problem(428, "precondition_required");
+    let removed = api.delete(PHONE, &[]).await;
+    removed.check_problem(428, "precondition_required");
+    let tag = [("if-match", made.header("etag"))];
+    let again = api.put(PHONE, &tag, &device(None)).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    api.delete(PHONE, &tag)
+        .await
+        .check_problem(412, "precondition_failed");
+    assert_eq!(api.delete(PHONE, &[("if-match", "*")]).await.status, 204);
+    api.stop().await;
+}
