@@ -42,6 +42,8 @@ mod member;
 mod metric;
 mod openapi;
 mod operate;
+#[doc(hidden)]
+pub mod outside;
 mod page;
 mod precondition;
 mod probe;

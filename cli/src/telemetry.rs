@@ -8,9 +8,13 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, JsonFields};
 use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -31,14 +35,26 @@ pub(crate) fn start_logs(config: &LogConfig, rust_log: Option<&str>) {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
+    let discreet = filter_fn(is_discreet);
     let started = match config.format {
-        LogFormat::Auto if is_terminal => logs.with_ansi(true).try_init(),
-        LogFormat::Text => logs.with_ansi(is_terminal).try_init(),
-        LogFormat::Auto | LogFormat::Json => json_lines(logs).try_init(),
+        LogFormat::Auto if is_terminal => logs.with_ansi(true).finish().with(discreet).try_init(),
+        LogFormat::Text => logs
+            .with_ansi(is_terminal)
+            .finish()
+            .with(discreet)
+            .try_init(),
+        LogFormat::Auto | LogFormat::Json => json_lines(logs).finish().with(discreet).try_init(),
     };
     if started.is_err() {
         tracing::debug!("logging was started before");
     }
+}
+
+/// Whether a line may be written, whatever the filter asks for: below `info` the client library writes
+/// whole messages, and with them tokens and users.
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    let library = line.target().split("::").next();
+    library != Some("async_nats") || *line.level() <= Level::INFO
 }
 
 /// The same logs as JSON.

@@ -16,12 +16,15 @@
 pub mod api;
 pub mod audit;
 pub mod campaign;
+pub mod canary;
 mod clock;
 pub mod crowd;
+pub mod editors;
 pub mod eventually;
 pub mod exclusive;
 pub mod fault;
 pub mod network;
+pub mod outside;
 pub mod pipeline;
 pub mod process;
 pub mod proxy;
