@@ -6,6 +6,7 @@
 //! a new device is first written as one, unread.
 
 pub(crate) mod document;
+pub(crate) mod missed;
 pub(crate) mod topic;
 
 use axum::extract::State;

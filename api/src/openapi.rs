@@ -50,6 +50,7 @@ const OPERATING: &str = "operating";
         device::remove,
         device::topic::put,
         device::topic::remove,
+        device::missed::list,
         test_send::to_device,
         test_send::to_user,
         event::list::list,
@@ -289,7 +290,7 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         kinds.push(Kind::NotConfigured);
     }
     match operation.operation_id.as_deref() {
-        Some("showDevice" | "followTopic" | "unfollowTopic" | "testDevice") => {
+        Some("showDevice" | "followTopic" | "unfollowTopic" | "testDevice" | "listMissed") => {
             kinds.push(Kind::NoSuchDevice);
         }
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),

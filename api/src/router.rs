@@ -24,6 +24,7 @@ use crate::{delivery, device, event, lane, member, openapi, probe, test_send};
 
 const DEVICE: &str = "/v1/devices/{id}";
 const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
+const DEVICE_MISSED: &str = "/v1/devices/{id}/missed";
 const DEVICE_TEST: &str = "/v1/devices/{id}/test";
 const USER_TEST: &str = "/v1/users/{user}/test";
 pub(crate) const EVENTS: &str = "/v1/events";
@@ -39,6 +40,8 @@ const OPENAPI: &str = "/openapi.json";
 const READYZ: &str = "/readyz";
 /// Large events whose receipts one process counts at once; each may be thousands of reads.
 const READINGS: usize = 4;
+/// Devices that one process lets catch up at once; each may be thousands of reads.
+const CATCHING_UP: usize = 8;
 
 /// Every route and method with the statuses it answers with when all goes well, the closed set of
 /// the metrics' labels, and who may come. What does not stand here is served to nobody.
@@ -48,6 +51,7 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (DEVICE, "DELETE", &[204], DEVICE_CHANGE),
     (DEVICE_TOPIC, "PUT", &[200, 201], DEVICE_CHANGE),
     (DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
+    (DEVICE_MISSED, "GET", &[200], DEVICE_READ),
     (DEVICE_TEST, "POST", &[201], DEVICE_TRY),
     (USER_TEST, "POST", &[201], TRY),
     (EVENTS, "GET", &[200], READ),
@@ -112,6 +116,8 @@ pub(crate) struct Means {
     pub(crate) readiness: Readiness,
     /// Places of those who count large events.
     pub(crate) readings: Semaphore,
+    /// Places of devices that catch up.
+    pub(crate) catching_up: Semaphore,
     pub(crate) topics: TopicPolicies,
     /// The connection that may pause and replay, if this process has one.
     pub(crate) operating: Operating,
@@ -144,6 +150,7 @@ pub(crate) fn router(
         apps: config.app_names().map(Arc::from),
         readiness,
         readings: Semaphore::new(READINGS),
+        catching_up: Semaphore::new(CATCHING_UP),
         topics: config.topics.clone(),
         operating,
         live,
@@ -157,6 +164,7 @@ pub(crate) fn router(
             DEVICE_TOPIC,
             put(device::topic::put).delete(device::topic::remove),
         )
+        .route(DEVICE_MISSED, get(device::missed::list))
         .route(DEVICE_TEST, post(test_send::to_device))
         .route(USER_TEST, post(test_send::to_user))
         .route(EVENTS, get(event::list::list).post(event::post))

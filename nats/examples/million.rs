@@ -100,6 +100,8 @@ fn device(n: u64) -> Device {
             filters: Vec::new(),
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        last_seen: None,
+        pending: None,
         secret: None,
     }
 }

@@ -1,18 +1,22 @@
 //! A device: an installation of an app, its token and what it wants to hear of.
 
+mod pending;
+mod wire;
+
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use self::pending::{Answered, MAX_CHALLENGE_ATTEMPTS, Pending};
+use self::wire::SCHEMA;
 use crate::DeviceHash;
-use crate::event::{NameError, check_name};
+use crate::event::{Event, NameError, check_name};
 pub use crate::filter::{Circle, Filter};
 use crate::key::SecretHash;
+use crate::tenant;
 use crate::topic::{Pattern, Topic, TopicError};
-use crate::{schema, tenant};
 
 /// The longest id of a device, as its owner writes it.
 pub const MAX_ID_LEN: usize = 64;
@@ -179,36 +183,37 @@ pub struct Device {
     pub subscriptions: Vec<Subscription>,
     /// When this token was first registered for this device; what a provider's 410 is compared with.
     pub registered_at: Timestamp,
+    /// When it was registered last, with whatever token; `None` where an older version wrote.
+    pub last_seen: Option<Timestamp>,
     /// By what the installation proves that it is this device; `None` where it never got a secret.
     pub secret: Option<SecretHash>,
+    /// What it asked for, while its token is another user's. The fields above hold nothing of it.
+    pub pending: Option<Pending>,
 }
 
-/// The wire form; the version is that of the shape.
-#[derive(Serialize, Deserialize)]
-struct WireDevice {
-    schema: u32,
-    app: String,
-    token: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    locale: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    time_zone: Option<String>,
-    topics: Vec<WireSubscription>,
-    registered_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    secret_sha256: Option<String>,
+impl Device {
+    /// Those of an event's topics because of which it concerns this device; one that waits for a
+    /// confirmation is concerned by none.
+    pub fn topics_of<'a>(&self, id: &DeviceId, event: &'a Event) -> Vec<&'a Topic> {
+        if self.pending.is_some() {
+            return Vec::new();
+        }
+        let data = &event.content.data;
+        let own = [
+            Some(Topic::of_device(id)),
+            self.user.as_deref().map(Topic::of_user),
+        ];
+        let concerns = |topic: &&Topic| {
+            let is_own = own.iter().flatten().any(|it| it == *topic);
+            let mut subscriptions = self.subscriptions.iter();
+            let is_followed = |it: &Subscription| {
+                it.pattern.matches(topic) && it.filters.iter().all(|it| it.passes(data))
+            };
+            is_own || subscriptions.any(is_followed)
+        };
+        event.topics.iter().filter(concerns).collect()
+    }
 }
-
-#[derive(Serialize, Deserialize)]
-struct WireSubscription {
-    pattern: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    filters: Vec<Filter>,
-}
-
-const SCHEMA: u32 = 1;
 
 /// Why a stored document is no device. It never quotes the document.
 #[derive(Debug, Error)]
@@ -225,73 +230,12 @@ pub enum DecodeDeviceError {
     /// The token.
     #[error("the token is not valid")]
     Token,
+    /// The hash of a challenge's nonce.
+    #[error("the challenge is not valid")]
+    Nonce,
     /// A pattern.
     #[error("a pattern is not valid")]
     Pattern(#[source] TopicError),
-}
-
-impl Device {
-    /// The bytes that are stored.
-    pub fn encode(&self) -> Vec<u8> {
-        let wire = WireDevice {
-            schema: SCHEMA,
-            app: self.app.to_string(),
-            token: self.token.reveal().to_owned(),
-            user: self.user.clone(),
-            locale: self.locale.clone(),
-            time_zone: self.time_zone.clone(),
-            topics: self
-                .subscriptions
-                .iter()
-                .map(|it| WireSubscription {
-                    pattern: it.pattern.to_string(),
-                    filters: it.filters.clone(),
-                })
-                .collect(),
-            registered_at: self.registered_at,
-            secret_sha256: self.secret.map(SecretHash::to_hex),
-        };
-        serde_json::to_vec(&wire).unwrap_or_default()
-    }
-
-    /// Reads stored bytes.
-    ///
-    /// # Errors
-    /// [`DecodeDeviceError`]; the record is skipped and counted, never a crash.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeDeviceError> {
-        let wire: WireDevice = serde_json::from_slice(bytes).map_err(|error| {
-            // A later version's shape may be quite another one.
-            match schema::later_than(SCHEMA, bytes) {
-                Some(later) => DecodeDeviceError::Schema(later),
-                None => DecodeDeviceError::Shape(error),
-            }
-        })?;
-        if wire.schema != SCHEMA {
-            return Err(DecodeDeviceError::Schema(wire.schema));
-        }
-        let subscriptions = wire
-            .topics
-            .into_iter()
-            .map(|it| {
-                Ok(Subscription {
-                    pattern: Pattern::parse_stored(&it.pattern)
-                        .map_err(DecodeDeviceError::Pattern)?,
-                    filters: it.filters,
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            app: AppName::parse(&wire.app).map_err(DecodeDeviceError::App)?,
-            token: Token::parse(&wire.token).ok_or(DecodeDeviceError::Token)?,
-            user: wire.user,
-            locale: wire.locale,
-            time_zone: wire.time_zone,
-            subscriptions,
-            registered_at: wire.registered_at,
-            // One that cannot be read proves nothing; the device is a device all the same.
-            secret: wire.secret_sha256.as_deref().and_then(SecretHash::parse),
-        })
-    }
 }
 
 impl DecodeDeviceError {
@@ -299,7 +243,7 @@ impl DecodeDeviceError {
     pub fn later(&self) -> Option<u32> {
         match self {
             Self::Schema(schema) => (*schema > SCHEMA).then_some(*schema),
-            Self::Shape(_) | Self::App(_) | Self::Token | Self::Pattern(_) => None,
+            Self::Shape(_) | Self::App(_) | Self::Token | Self::Nonce | Self::Pattern(_) => None,
         }
     }
 }
@@ -326,7 +270,9 @@ mod tests {
                 }],
             }],
             registered_at: Timestamp::UNIX_EPOCH,
+            last_seen: Some(Timestamp::UNIX_EPOCH),
             secret: Some(crate::key::NewSecret::of_device(&crate::Tenant::main()).hash()),
+            pending: None,
         };
         assert_eq!(Device::decode(&device.encode()).unwrap(), device);
         assert!(!format!("{device:?}").contains(&"ab".repeat(32)));

@@ -261,6 +261,11 @@ impl Event {
         self.topics.first().map_or_else(Tenant::main, Topic::tenant)
     }
 
+    /// Whether it carries the nonce of a challenge, which only a push may tell.
+    pub fn is_challenge(&self) -> bool {
+        self.topics.iter().any(Topic::is_of_challenge)
+    }
+
     /// Its item as its poster or its source calls it.
     pub fn written_item(&self) -> &str {
         if self.tenant().is_main() {

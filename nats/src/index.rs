@@ -18,6 +18,7 @@ use hashbrown::HashTable;
 use self::arena::{Address, Arena};
 pub use self::audience::{Dropped, Interest, Step, Target};
 use self::columns::{Slot, prefix};
+pub use self::ownership::Owner;
 use self::subscriptions::Subscriptions;
 use crate::device::{AppName, Device, DeviceId};
 use crate::topic;
@@ -43,6 +44,8 @@ pub struct Index {
     lost: HashSet<Slot>,
     /// Devices that own a token which came from another device, and since which revision.
     moved: HashMap<Slot, u64>,
+    /// Devices whose token is not their own yet: only a challenge reaches them.
+    pending: HashSet<Slot>,
     reached: u64,
     n_devices: usize,
 }
@@ -70,6 +73,7 @@ impl Index {
             subscriptions: Subscriptions::default(),
             lost: HashSet::new(),
             moved: HashMap::new(),
+            pending: HashSet::new(),
             reached: 0,
             n_devices: 0,
         }
@@ -118,7 +122,9 @@ impl Index {
             .subscriptions
             .add_all(&device.subscriptions, prefix(hash));
         let user = device.user.as_deref().map(topic::user_hash);
-        let record = record::encode(id.as_str(), &device.token, user, &numbers);
+        let pending = device.pending.as_ref();
+        let token = pending.map_or(&device.token, |it| &it.token);
+        let record = record::encode(id.as_str(), token, user, &numbers);
         let app = self.app_number(&device.app);
         let Some(address) = self.arena.push(&record) else {
             // 4 GiB of records: far beyond what one bucket holds.
@@ -128,11 +134,15 @@ impl Index {
             return;
         };
         let slot = self.occupy(hash, revision, address, app);
-        let has_rivals = self.attach(slot);
-        if keeps_token {
-            self.moved.extend(moved.map(|since| (slot, since)));
-        } else if has_rivals {
-            self.moved.insert(slot, revision);
+        if pending.is_some() {
+            self.hold(slot);
+        } else {
+            let has_rivals = self.attach(slot);
+            if keeps_token {
+                self.moved.extend(moved.map(|since| (slot, since)));
+            } else if has_rivals {
+                self.moved.insert(slot, revision);
+            }
         }
         if self.arena.is_wasteful() {
             self.compact();

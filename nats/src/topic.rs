@@ -104,6 +104,13 @@ impl Topic {
         tenant::named(tenant).topic(&Self(written.into()))
     }
 
+    /// The reserved topic that reaches the token of this device while it is not confirmed, and nothing
+    /// else of it.
+    pub fn of_challenge(device: &crate::DeviceId) -> Self {
+        let written = format!("{RESERVED}.challenge.{}", device.written());
+        device.tenant().topic(&Self(written.into()))
+    }
+
     /// True for a topic of fanfare itself, and for every topic of a tenant other than `main`.
     pub fn is_reserved(&self) -> bool {
         is_reserved(&self.0)
@@ -125,6 +132,12 @@ impl Topic {
     pub(crate) fn followed(&self) -> (Option<&str>, Option<&str>) {
         let (tenant, written) = tenant::split_path(&self.0);
         (tenant, Some(written).filter(|it| !is_reserved(it)))
+    }
+
+    /// True for the topic of a challenge, of whatever tenant.
+    pub fn is_of_challenge(&self) -> bool {
+        let mut segments = tenant::written_path(&self.0).split('.');
+        segments.next() == Some(RESERVED) && segments.next() == Some("challenge")
     }
 
     /// The topic as it is stored.

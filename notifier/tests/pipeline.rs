@@ -79,6 +79,8 @@ fn device(n: usize, patterns: &[&str]) -> (DeviceId, Device) {
             })
             .collect(),
         registered_at: Timestamp::UNIX_EPOCH,
+        last_seen: None,
+        pending: None,
         secret: None,
     };
     (DeviceId::parse(&format!("device-{n}")).unwrap(), device)

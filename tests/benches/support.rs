@@ -195,6 +195,8 @@ pub fn device(n: usize, app: &str, fcm: bool) -> (DeviceId, Device) {
             pattern(format!("nets.{}.>", n % 7)),
         ],
         registered_at: Timestamp::now(),
+        last_seen: None,
+        pending: None,
         secret: None,
     };
     (DeviceId::parse(&format!("device-{n:08}")).unwrap(), device)

@@ -67,7 +67,7 @@ impl Caller {
         if leave == Leave::Full {
             return Ok(leave);
         }
-        let known = stored.ok().flatten().and_then(|it| it.user.as_deref());
+        let known = stored.ok().flatten().and_then(Device::asked_user);
         if claim.user.is_some() && claim.user != known {
             return Err(forbidden(
                 "whose a device is may be said only with the scope devices:write",
@@ -111,8 +111,9 @@ fn follows_all() -> Problem {
 /// A place that is free, or one where the same address is registered: an installation that lost its
 /// secret, or never got the answer, proves itself by the token, which no answer tells.
 fn register(stored: Stored<'_>, claim: Claim<'_>) -> Result<(), Problem> {
-    let is_same =
-        |it: &Device| it.app == *claim.app && same_text(it.token.reveal(), claim.token.reveal());
+    let is_same = |it: &Device| {
+        it.app == *claim.app && same_text(it.asked_token().reveal(), claim.token.reveal())
+    };
     match stored {
         Ok(None) => Ok(()),
         Ok(Some(device)) if is_same(device) => Ok(()),

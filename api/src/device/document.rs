@@ -67,14 +67,14 @@ impl Wanted {
         new_secret: &NewSecret,
         now: Timestamp,
     ) -> Device {
-        let same = before.filter(|it| it.token == self.token && it.app == self.app);
+        let same = before.filter(|it| *it.asked_token() == self.token && it.app == self.app);
         let secret = match before {
             Some(before) if leave != Leave::Register => before.secret,
             Some(_) | None => Some(new_secret.hash()),
         };
         let user = match leave {
             Leave::Full => self.user,
-            Leave::Own | Leave::Register => before.and_then(|it| it.user.clone()),
+            Leave::Own | Leave::Register => before.and_then(Device::asked_user).map(str::to_owned),
         };
         Device {
             app: self.app,
@@ -84,7 +84,9 @@ impl Wanted {
             time_zone: self.time_zone,
             subscriptions: self.subscriptions,
             registered_at: same.map_or(now, |it| it.registered_at),
+            last_seen: Some(now),
             secret,
+            pending: None,
         }
     }
 
@@ -263,6 +265,15 @@ pub(crate) struct Shown<'a> {
     topics: Vec<ShownSubscription<'a>>,
     /// When this token was first registered.
     registered_at: Timestamp,
+    /// When the device was registered last, with whatever token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_seen: Option<Timestamp>,
+    /// Only while the token is another user's: the device is sent nothing but a challenge, which is to
+    /// be answered by `POST /v1/devices/{id}/confirm` until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pending_until: Option<Timestamp>,
     /// Once, to whoever registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
@@ -280,19 +291,24 @@ struct ShownSubscription<'a> {
 
 /// The answer to `GET` and `PUT`.
 pub(crate) fn shown<'a>(id: &'a DeviceId, device: &'a Device) -> Shown<'a> {
-    let topics = device.subscriptions.iter().map(|it| ShownSubscription {
-        pattern: it.pattern.written(),
-        filters: &it.filters,
-    });
+    let topics = device
+        .asked_subscriptions()
+        .iter()
+        .map(|it| ShownSubscription {
+            pattern: it.pattern.written(),
+            filters: &it.filters,
+        });
     Shown {
         id: id.written(),
         app: device.app.as_str(),
-        token_hint: device.token.hint(),
-        user: device.user.as_deref().map(written_text),
+        token_hint: device.asked_token().hint(),
+        user: device.asked_user().map(written_text),
         locale: device.locale.as_deref(),
         time_zone: device.time_zone.as_deref(),
         topics: topics.collect(),
         registered_at: device.registered_at,
+        last_seen: device.last_seen,
+        pending_until: device.pending.as_ref().map(|it| it.expires_at),
         secret: None,
     }
 }

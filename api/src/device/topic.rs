@@ -135,7 +135,7 @@ struct Changed {
 }
 
 fn follow(device: &mut Device, wanted: &Subscription) -> Result<Change, Problem> {
-    let subscriptions = &mut device.subscriptions;
+    let subscriptions = device.asked_subscriptions_mut();
     let mut same = subscriptions
         .iter()
         .filter(|it| it.pattern == wanted.pattern);
@@ -166,9 +166,10 @@ fn follow(device: &mut Device, wanted: &Subscription) -> Result<Change, Problem>
 }
 
 fn unfollow(device: &mut Device, pattern: &Pattern) -> Change {
-    let n_before = device.subscriptions.len();
-    device.subscriptions.retain(|it| it.pattern != *pattern);
-    if device.subscriptions.len() == n_before {
+    let subscriptions = device.asked_subscriptions_mut();
+    let n_before = subscriptions.len();
+    subscriptions.retain(|it| it.pattern != *pattern);
+    if subscriptions.len() == n_before {
         Change::None
     } else {
         Change::Removed
@@ -252,6 +253,8 @@ mod tests {
             time_zone: None,
             subscriptions,
             registered_at: Timestamp::UNIX_EPOCH,
+            last_seen: None,
+            pending: None,
         }
     }
 

@@ -38,8 +38,11 @@ impl Wanted {
     }
 
     /// Whether an event on these topics, all of one tenant, is among it. One on no topic, of which
-    /// nobody knows whose it is, never is.
+    /// nobody knows whose it is, never is; nor is a challenge, whose nonce only a push may tell.
     pub(crate) fn holds(&self, topics: &[Topic]) -> bool {
+        if topics.iter().any(Topic::is_of_challenge) {
+            return false;
+        }
         let is_own = topics.first().is_some_and(|it| it.tenant() == self.tenant);
         let is_matched = |it: &Pattern| topics.iter().any(|topic| it.matches(topic));
         is_own && (self.patterns.is_empty() || self.patterns.iter().any(is_matched))

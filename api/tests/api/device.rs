@@ -36,7 +36,13 @@ async fn a_device_is_registered_read_updated_and_removed() {
     );
     assert!(!shown.body.to_string().contains(&token), "{shown:?}");
 
-    let again = api.put(PHONE, &[], &document(&token)).await;
+    let mut again = api.put(PHONE, &[], &document(&token)).await;
+    let seen = again.body.as_object_mut().unwrap().remove("last_seen");
+    let before = created.body.as_object_mut().unwrap().remove("last_seen");
+    assert!(
+        seen.as_ref().unwrap().as_str() > before.as_ref().unwrap().as_str(),
+        "{seen:?} {before:?}"
+    );
     assert_eq!((again.status.as_u16(), &again.body), (200, &created.body));
     assert_ne!(again.header("etag"), created.header("etag"));
     let stored = api

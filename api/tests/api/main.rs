@@ -14,6 +14,7 @@ mod harness;
 mod keys;
 mod live;
 mod matrix;
+mod missed;
 mod operate;
 mod outage;
 mod quota;

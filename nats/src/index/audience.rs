@@ -16,6 +16,8 @@ pub struct Interest {
     subscriptions: Vec<u32>,
     devices: Vec<DeviceHash>,
     users: Vec<u64>,
+    /// Whose tokens are challenged.
+    challenged: Vec<DeviceHash>,
 }
 
 /// A device to send to.
@@ -83,6 +85,7 @@ impl Index {
             subscriptions: self.subscriptions.matching(event),
             devices: Vec::new(),
             users: Vec::new(),
+            challenged: Vec::new(),
         };
         for topic in event.topics.iter().filter(|it| it.is_reserved()) {
             interest.add_reserved(topic);
@@ -110,13 +113,13 @@ impl Index {
         if self.concerns_many(interest) {
             // Most are concerned: one pass over all is cheaper than a look-up for each.
             for slot in self.order.iter().flatten() {
-                if self.concerns(*slot, interest) && !self.lost.contains(slot) {
+                if self.concerns(*slot, interest) && self.may_reach(*slot) {
                     count(*slot);
                 }
             }
         } else if let Some(whole) = whole {
             for slot in self.candidates(interest, whole, DeviceHash(0), usize::MAX) {
-                if !self.lost.contains(&slot) {
+                if self.may_reach(slot) {
                     count(slot);
                 }
             }
@@ -189,10 +192,10 @@ impl Index {
         if number.and_then(|it| self.app_names.get(it)) != Some(app) {
             return Err(Dropped::OtherApp);
         }
-        if !interest.concerns(&record, hash) {
+        if !self.is_concerned(slot, &record, hash, interest) {
             return Err(Dropped::Unsubscribed);
         }
-        if self.lost.contains(&slot) {
+        if !self.may_reach(slot) {
             return Err(Dropped::TokenLost);
         }
         if self.moved.get(&slot).is_some_and(|it| *it > plan_revision) {
@@ -226,6 +229,10 @@ impl Interest {
                 self.devices
                     .extend(tenant.device_id(id).map(|it| it.hash()));
             }
+            [RESERVED, "challenge", id] => {
+                self.challenged
+                    .extend(tenant.device_id(id).map(|it| it.hash()));
+            }
             [RESERVED, "user", hash] => {
                 let named = DeviceHash::parse(hash);
                 self.users
@@ -246,7 +253,28 @@ impl Index {
     fn concerns(&self, slot: Slot, interest: &Interest) -> bool {
         let hash = self.hashes.get(place(slot)).copied().unwrap_or(0);
         self.record(slot)
-            .is_some_and(|it| interest.concerns(&it, DeviceHash(hash)))
+            .is_some_and(|it| self.is_concerned(slot, &it, DeviceHash(hash), interest))
+    }
+
+    /// The same of what is looked up already. A challenge concerns a pending device alone, and nothing
+    /// else does.
+    fn is_concerned(
+        &self,
+        slot: Slot,
+        record: &Record<'_>,
+        hash: DeviceHash,
+        interest: &Interest,
+    ) -> bool {
+        if self.pending.contains(&slot) {
+            interest.challenged.contains(&hash)
+        } else {
+            interest.concerns(record, hash)
+        }
+    }
+
+    /// Whether a device that is concerned may be sent to: its token is its own, or challenged.
+    fn may_reach(&self, slot: Slot) -> bool {
+        !self.lost.contains(&slot) || self.pending.contains(&slot)
     }
 
     /// Whether looking at every device is cheaper than looking up the concerned ones.
@@ -311,7 +339,8 @@ impl Index {
             // One more: the first prefix may hold only hashes below `from`.
             .flat_map(|it| it.range(first..=last).take(limit.saturating_add(1)))
             .collect();
-        prefixes.extend(interest.devices.iter().map(|it| prefix(*it)));
+        let named = interest.devices.iter().chain(&interest.challenged);
+        prefixes.extend(named.map(|it| prefix(*it)));
         for user in &interest.users {
             let slots = self.users.iter_hash(*user);
             let hashes = slots.filter_map(|it| self.hashes.get(place(*it)));

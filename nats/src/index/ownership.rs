@@ -3,11 +3,37 @@
 
 use super::Index;
 use super::columns::{Slot, place, prefix};
-use super::record::Record;
-use crate::device::Token;
+use super::record::{self, Record};
+use crate::device::{DeviceId, Token};
 use crate::hash::DeviceHash;
 
+/// Whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Which device.
+    pub id: DeviceId,
+    /// The hash of its user, as [`crate::topic::user_hash`] makes it.
+    pub user: Option<u64>,
+}
+
 impl Index {
+    /// The device whose token this is, among those of the tenant of `device`. One that waits for a
+    /// confirmation owns none.
+    pub fn owner(&self, token: &Token, device: &DeviceId) -> Option<Owner> {
+        let sought = record::encode(device.as_str(), token, None, &[]);
+        let sought = Record::read(&sought)?;
+        let is_it = |it: &&Slot| {
+            let record = self.record(**it).filter(|_| !self.lost.contains(*it));
+            record.is_some_and(|it| it.has_token_of(&sought) && it.tenant() == sought.tenant())
+        };
+        let owner = self.tokens.iter_hash(sought.token_hash()).find(is_it);
+        let record = self.record(*owner?)?;
+        Some(Owner {
+            id: DeviceId::parse_stored(record.id()).ok()?,
+            user: Some(record.user).filter(|it| *it != 0),
+        })
+    }
+
     /// Whether a slot holds this token as its own.
     pub(super) fn owns(&self, slot: Slot, token: &Token) -> bool {
         let holds = self
@@ -46,6 +72,12 @@ impl Index {
         !rivals.is_empty()
     }
 
+    /// Notes that a slot's token is not its own, and is nobody's because of it: it stands in no table.
+    pub(super) fn hold(&mut self, slot: Slot) {
+        self.lost.insert(slot);
+        self.pending.insert(slot);
+    }
+
     /// Other slots of the same tenant with the same token.
     fn with_token_of(&self, slot: Slot) -> Vec<Slot> {
         let Some(record) = self.record(slot) else {
@@ -67,6 +99,7 @@ impl Index {
         let heirs = self.with_token_of(slot);
         let owned = !self.lost.remove(&slot);
         self.moved.remove(&slot);
+        self.pending.remove(&slot);
         if owned && let Some(heir) = heirs.into_iter().max_by_key(|it| self.revision(*it)) {
             self.lost.remove(&heir);
             self.moved.insert(heir, revision);

@@ -94,6 +94,8 @@ fn document(app: &str, token: &str, user: Option<&str>, interests: &[(&str, u8)]
             .map(|(it, filter)| subscription(it, *filter))
             .collect(),
         registered_at: Timestamp::UNIX_EPOCH,
+        last_seen: None,
+        pending: None,
         secret: None,
     }
 }
@@ -528,4 +530,70 @@ fn what_updates_give_up_is_reclaimed_and_nobody_is_lost_by_it() {
         assert_eq!(counted.collect::<BTreeMap<_, _>>(), model.count(event));
     }
     check_event(&index, &model, &events()[0], &[3], 13_000);
+}
+
+/// A document whose token is another user's, as it is stored while it waits.
+fn pending(token: &str, user: &str) -> Device {
+    let asked = document("ios", token, Some(user), &[("news.it", 9), (">", 9)]);
+    let nonce = crate::key::NewSecret::nonce().hash();
+    asked.waiting(nonce, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)
+}
+
+#[test]
+fn a_pending_device_gets_its_challenge_and_nothing_else_and_takes_no_token() {
+    let token = TOKENS[0];
+    let app = AppName::parse("ios").unwrap();
+    let mut index = Index::default();
+    index.put(
+        &id("a"),
+        &document("ios", token, Some("ada"), &[(">", 9)]),
+        1,
+    );
+    index.put(&id("b"), &pending(token, "bob"), 2);
+    let owner = |index: &Index| {
+        let owner = index.owner(&Token::parse(token).unwrap(), &id("a"));
+        owner.map(|it| it.id)
+    };
+    assert_eq!(owner(&index), Some(id("a")));
+
+    let news = Topic::parse("news.it").unwrap();
+    let all = event(
+        &[news, Topic::of_user("bob"), Topic::of_device(&id("b"))],
+        json!({}),
+    );
+    let reached = |index: &Index, event: &Event| {
+        let interest = index.interest(event);
+        let counted: u64 = index.count(&interest).iter().map(|it| it.1).sum();
+        let whole = HashRange::new(0, 0).unwrap();
+        let steps = index.walk(&interest, &app, whole, DeviceHash(0), 10);
+        let targets = steps
+            .into_iter()
+            .map(|it| index.target(&interest, &app, it, 9));
+        let ids: Vec<String> = targets.filter_map(Result::ok).map(|it| it.id).collect();
+        assert_eq!(usize::try_from(counted).unwrap(), ids.len());
+        ids
+    };
+    assert_eq!(reached(&index, &all), ["a"]);
+    let step = Step::to(id("b").hash());
+    let refused = index.target(&index.interest(&all), &app, step, 9);
+    assert_eq!(refused, Err(Dropped::Unsubscribed));
+    let challenge = event(&[Topic::of_challenge(&id("b"))], json!({}));
+    assert_eq!(reached(&index, &challenge), ["b"]);
+    let target = index.target(&index.interest(&challenge), &app, step, 9);
+    assert_eq!(target.unwrap().token, token);
+    // Whose token is its own is not reached by a challenge.
+    let other = event(&[Topic::of_challenge(&id("a"))], json!({}));
+    assert_eq!(reached(&index, &other), [""; 0]);
+
+    index.put(&id("b"), &pending(token, "bob").as_asked(), 3);
+    assert_eq!(owner(&index), Some(id("b")));
+    assert_eq!(reached(&index, &all), ["b"]);
+    assert_eq!(reached(&index, &challenge), [""; 0]);
+    // Back to where it waits: the token falls to the one before.
+    index.put(&id("b"), &pending(token, "bob"), 4);
+    assert_eq!(owner(&index), Some(id("a")));
+    index.remove(&id("b"), 5);
+    index.remove(&id("a"), 6);
+    assert_eq!((owner(&index), index.len()), (None, 0));
+    assert!(index.pending.is_empty() && index.lost.is_empty());
 }

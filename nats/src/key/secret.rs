@@ -47,6 +47,12 @@ impl SecretHash {
         self.0.ct_eq(&other.0).into()
     }
 
+    /// Reads a nonce that a client shows; `None` if it has not the form of one.
+    pub fn of_nonce(shown: &str) -> Option<Self> {
+        let is_nonce = shown.len() == SECRET_LEN && are_letters(shown);
+        is_nonce.then(|| Self::of(shown))
+    }
+
     /// 64 hexadecimal digits.
     pub(crate) fn to_hex(self) -> String {
         hex(&self.0)
@@ -94,6 +100,11 @@ impl NewSecret {
         } else {
             Self(format!("{DEVICE}{tenant}_{secret}"))
         }
+    }
+
+    /// What a challenge asks for.
+    pub fn nonce() -> Self {
+        Self(letters(SECRET_LEN))
     }
 
     /// The text, to be shown once and kept nowhere.

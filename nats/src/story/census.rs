@@ -21,6 +21,8 @@ struct Row {
     interests: (u32, u32),
     id: (u32, u32),
     app: u16,
+    /// Its token is not its own yet: only a challenge reaches it.
+    is_pending: bool,
 }
 
 /// Documents while they are being read.
@@ -104,6 +106,7 @@ impl Draft {
             interests: (from, small(self.interests.len())),
             id: (id_from, small(self.ids.len())),
             app,
+            is_pending: device.pending.is_some(),
         });
     }
 
@@ -218,6 +221,9 @@ impl Census {
     }
 
     fn is_concerned(&self, row: &Row, concerned: &[bool], addressed: &Addressed) -> bool {
+        if row.is_pending {
+            return addressed.challenges(row.hash);
+        }
         let interests = range(&self.draft.interests, row.interests).unwrap_or_default();
         let is_for = |it: &u32| concerned.get(large(*it)).copied().unwrap_or(false);
         interests.iter().any(is_for) || addressed.names(row.hash, row.user)

@@ -109,11 +109,13 @@ pub struct Addressed {
     pub devices: HashSet<u64>,
     /// Hashes of users.
     pub users: HashSet<u64>,
+    /// Hashes of the ids of devices whose tokens are challenged.
+    pub challenged: HashSet<u64>,
 }
 
 impl Addressed {
-    /// Reads `fanfare.device.<id>` and `fanfare.user.<hash>` among an event's topics, of whatever
-    /// tenant.
+    /// Reads `fanfare.device.<id>`, `fanfare.user.<hash>` and `fanfare.challenge.<id>` among an
+    /// event's topics, of whatever tenant.
     pub fn by(event: &Event) -> Self {
         let mut addressed = Self::default();
         for topic in &event.topics {
@@ -125,6 +127,13 @@ impl Addressed {
                 (Some(tenant), ["fanfare", "device", id]) => {
                     let id = format!("{tenant}={id}");
                     addressed.devices.insert(DeviceHash::of(&id).0);
+                }
+                (None, ["fanfare", "challenge", id]) => {
+                    addressed.challenged.insert(DeviceHash::of(id).0);
+                }
+                (Some(tenant), ["fanfare", "challenge", id]) => {
+                    let id = format!("{tenant}={id}");
+                    addressed.challenged.insert(DeviceHash::of(&id).0);
                 }
                 (None, ["fanfare", "user", digits]) => {
                     addressed.users.extend(u64::from_str_radix(digits, 16));
@@ -141,6 +150,11 @@ impl Addressed {
     /// Whether a device is named, or its user.
     pub fn names(&self, device: DeviceHash, user: Option<u64>) -> bool {
         self.devices.contains(&device.0) || user.is_some_and(|it| self.users.contains(&it))
+    }
+
+    /// Whether a device's token is challenged, which concerns it only while it is pending.
+    pub fn challenges(&self, device: DeviceHash) -> bool {
+        self.challenged.contains(&device.0)
     }
 }
 

@@ -76,6 +76,8 @@ fn device(token: &str, patterns: &[&str]) -> Device {
             .map(|it| subscription(it, json!([])))
             .collect(),
         registered_at: at(0),
+        last_seen: None,
+        pending: None,
         secret: None,
     }
 }

@@ -193,7 +193,12 @@ fn opinions(case: &Case) -> (Vec<Opinion>, bool) {
         .iter()
         .map(|it| matching::opinion(it, event))
         .collect();
-    let is_addressed = Addressed::by(event).names(case.device.hash(), user);
+    let (addressed, device) = (Addressed::by(event), case.device.hash());
+    let is_addressed = match &case.document {
+        Document::Stands { device: it, .. } if it.pending.is_some() => addressed.challenges(device),
+        Document::Stands { .. } => addressed.names(device, user),
+        Document::Removed { .. } | Document::Unknown => addressed.names(device, None),
+    };
     (opinions, is_addressed)
 }
 

@@ -178,6 +178,8 @@ pub(crate) fn device(token: &str) -> Device {
             filters: Vec::new(),
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        last_seen: None,
+        pending: None,
         secret: None,
     }
 }

@@ -160,6 +160,8 @@ pub(crate) fn device(n: usize) -> (DeviceId, Device) {
             filters: vec![],
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        last_seen: None,
+        pending: None,
         secret: None,
     };
     (DeviceId::parse(&format!("device-{n}")).unwrap(), device)

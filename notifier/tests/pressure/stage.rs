@@ -227,6 +227,8 @@ fn device(app: &str, n: usize) -> (DeviceId, Device) {
             filters: vec![],
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        last_seen: None,
+        pending: None,
         secret: None,
     };
     (DeviceId::parse(&format!("{app}-{n}")).unwrap(), device)

@@ -169,6 +169,8 @@ fn device(name: &str) -> Device {
             filters: vec![],
         }],
         registered_at: Timestamp::UNIX_EPOCH,
+        last_seen: None,
+        pending: None,
         secret: None,
     }
 }

@@ -30,6 +30,10 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         // With the token that is stored: that is how an installation proves itself.
         "putDevice" => plain.at("id", DEVICE).json(&document(TOKEN)),
         "followTopic" | "unfollowTopic" => plain.at("id", DEVICE).at("pattern", TOPIC),
+        "listMissed" => Request {
+            query: "?since=2026-01-01T00:00:00Z",
+            ..plain.at("id", DEVICE)
+        },
         "testDevice" => plain.at("id", DEVICE),
         "testUser" => plain.at("user", "ada"),
         // Events.

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use fanfare_nats::Lane;
+use fanfare_nats::bucket::Expect;
 use fanfare_nats::key::{Key, Tenant};
 use fanfare_nats::stream::Topology;
 use jiff::Timestamp;
@@ -71,6 +72,10 @@ impl Stage {
     /// Puts everything as it was at first.
     pub async fn reset(&self) {
         let own = self.register(DEVICE).await;
+        // What another tenant registered by the same id.
+        let other = Tenant::parse("other").unwrap().device_id(DEVICE).unwrap();
+        let gone = self.api.broker.delete_device(&other, Expect::Any).await;
+        gone.unwrap();
         *self.own.lock().unwrap() = own;
     }
 

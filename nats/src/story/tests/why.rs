@@ -6,9 +6,11 @@ use serde_json::json;
 
 use super::{PLANNED, at, begun, device, ended, event, id, lane, line, plan, subscription};
 use crate::device::{Device, Subscription};
+use crate::feed::Change;
 use crate::level::Level;
 use crate::plan::HashRange;
 use crate::receipt::{Later, Mark, Receipt};
+use crate::story::census::Draft;
 use crate::story::read::{Document, StoredEvent};
 use crate::story::unplanned::Absence;
 use crate::story::why::{Case, Chain, Ending, TokenStory, why};
@@ -189,4 +191,36 @@ fn why_tells_of_a_device_that_no_receipt_names() {
     unplanned.plan = None;
     unplanned.absence = Some(Absence::Superseded(Level::Step(6.0)));
     check_why(&unplanned, "superseded", "level s6");
+}
+
+#[test]
+fn a_device_that_waits_for_a_confirmation_is_owed_its_challenge_alone() {
+    let nonce = crate::key::NewSecret::nonce().hash();
+    let waiting = || device("token-a", &["all"]).waiting(nonce, at(0), at(600));
+    let mut draft = Draft::default();
+    draft.note(&Change::Put(id("b"), Box::new(device("token-a", &[]))), 1);
+    draft.note(&Change::Put(id("a"), Box::new(waiting())), 2);
+    let census = draft.sealed();
+    let hers = crate::Topic::of_user("ada").to_string();
+    for (topic, owed) in [
+        ("all", &[][..]),
+        ("fanfare.device.a", &[]),
+        (hers.as_str(), &["b"]),
+        ("fanfare.challenge.a", &["a"]),
+        ("fanfare.challenge.b", &[]),
+    ] {
+        let event = event(&[topic], json!({}));
+        let debts = census.debts(&event, PLANNED);
+        let ids: Vec<_> = debts.owed.iter().map(|it| census.id(it.place)).collect();
+        assert_eq!(ids, owed, "{topic}");
+        let document = Document::Stands {
+            revision: 2,
+            at: at(0),
+            device: Box::new(waiting()),
+        };
+        let mut case = case(document, vec![begun(), ended(Vec::new())]);
+        case.stored.event = event;
+        let is_owed = owed == ["a"];
+        assert_eq!(why(&case).ending == Ending::Lost, is_owed, "{topic}");
+    }
 }
