@@ -27,6 +27,9 @@ pub struct Config {
     /// The apps a device may name; without this list, any valid name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apps: Option<Vec<String>>,
+    /// Hold the devices in memory, as notifiers do: about 160 bytes for each. What is asked of all of
+    /// them together needs it.
+    pub index: bool,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Requests served at once; more are told to come again.
@@ -90,6 +93,7 @@ impl Default for Config {
             keys: None,
             insecure_no_auth: false,
             apps: None,
+            index: true,
             max_body_bytes: 64 * 1024,
             max_in_flight: 1024,
             max_connections: 4096,

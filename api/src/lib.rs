@@ -11,7 +11,8 @@
 //! processes have (`operate.rs`).
 //!
 //! Architecture invariant: this crate keeps nothing. What it acknowledged is in the broker; while
-//! the broker is away it answers 503 and remembers no request.
+//! the broker is away it answers 503 and remembers no request. What it knows of all devices together
+//! (`known.rs`) is a copy, and asked only when it contains everything that was acknowledged.
 //!
 //! Architecture invariant: it knows no source, no provider protocol and no type of the broker's
 //! client library.
@@ -27,6 +28,7 @@
 //! * Tokens that belong to another user: `device.rs`, before the write.
 
 mod access;
+mod audience;
 mod body;
 mod call;
 mod clock;
@@ -35,6 +37,7 @@ mod delivery;
 mod device;
 mod event;
 mod fields;
+mod known;
 mod lane;
 mod layer;
 mod live;
@@ -53,6 +56,7 @@ mod router;
 mod server;
 mod test_send;
 mod text;
+mod topics;
 
 pub use config::{Config, Keys, Limits, Preconditions};
 pub use metric::Metrics;

@@ -24,7 +24,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
-use crate::{delivery, device, event, lane, live, member, probe, test_send};
+use crate::{audience, delivery, device, event, lane, live, member, probe, test_send, topics};
 
 /// The names of the two credentials.
 const KEY: &str = "key";
@@ -63,6 +63,8 @@ const OPERATING: &str = "operating";
         lane::pause::put,
         lane::pause::remove,
         member::list,
+        topics::list,
+        audience::ask,
         probe::livez,
         probe::readyz,
         show,
@@ -73,6 +75,7 @@ const OPERATING: &str = "operating";
         (name = "devices", description = "Where pushes go, and what each device follows"),
         (name = "users", description = "People, who have devices"),
         (name = "events", description = "What happened, and what became of it"),
+        (name = "topics", description = "What is followed, and who would get something"),
         (name = "system", description = "How the pipeline is"),
         (name = "operating", description = "What operators do; by a process that is configured to"),
         (name = "probes", description = "For orchestrators"),
@@ -297,6 +300,9 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         Some("showLane" | "pauseLane" | "resumeLane") => kinds.push(Kind::NoSuchLane),
         Some("showDelivery") => kinds.push(Kind::NoSuchDelivery),
         Some("postEvent") => kinds.push(Kind::EventExists),
+        Some("listTopics" | "askAudience") => {
+            kinds.extend([Kind::IndexLoading, Kind::IndexOff]);
+        }
         _ => {}
     }
     kinds

@@ -27,11 +27,11 @@ pub(crate) struct Page {
 /// One page.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Listed<T> {
-    items: Vec<T>,
+    pub(crate) items: Vec<T>,
     /// Where the next page begins; absent on the last one. Send it back as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Page {
@@ -94,27 +94,23 @@ impl Page {
         next: Option<String>,
     ) -> Response {
         let next_cursor = next.as_deref().map(cursor_of);
-        let link = next_cursor.as_ref().and_then(|cursor| {
-            let limit = self.limit;
-            let link = format!("<{address}limit={limit}&cursor={cursor}>; rel=\"next\"");
-            HeaderValue::try_from(link).ok()
-        });
-        let listed = Listed { items, next_cursor };
-        let private = [(CACHE_CONTROL, "private, no-cache")];
-        let mut response = (private, axum::Json(listed)).into_response();
-        if let Some(link) = link {
-            response.headers_mut().insert(LINK, link);
-        }
-        response
+        self.answer(address, Listed { items, next_cursor })
     }
 
     /// The answer with this page of `all`, in the order of their keys; `path` is the list's own.
     pub(crate) fn of<T: Serialize>(
         self,
         path: &str,
-        mut all: Vec<T>,
+        all: Vec<T>,
         key: impl Fn(&T) -> String,
     ) -> Response {
+        let listed = self.cut(all, key);
+        self.answer(&format!("{path}?"), listed)
+    }
+
+    /// This page of `all`, in the order of their keys. It is enough to give one more than a page of
+    /// what stands behind [`Self::after`].
+    pub(crate) fn cut<T>(&self, mut all: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
         all.sort_by_cached_key(&key);
         let is_next = |key: String| {
             let after = self.after.as_ref();
@@ -124,7 +120,25 @@ impl Page {
         let has_more = all.len() > self.limit;
         all.truncate(self.limit);
         let next = all.last().filter(|_| has_more).map(key);
-        self.part(&format!("{path}?"), all, next)
+        Listed {
+            items: all,
+            next_cursor: next.as_deref().map(cursor_of),
+        }
+    }
+
+    /// The answer with a page, and where the next one is; `address` as in [`Self::part`].
+    pub(crate) fn answer<T: Serialize>(&self, address: &str, listed: Listed<T>) -> Response {
+        let link = listed.next_cursor.as_ref().and_then(|cursor| {
+            let limit = self.limit;
+            let link = format!("<{address}limit={limit}&cursor={cursor}>; rel=\"next\"");
+            HeaderValue::try_from(link).ok()
+        });
+        let private = [(CACHE_CONTROL, "private, no-cache")];
+        let mut response = (private, axum::Json(listed)).into_response();
+        if let Some(link) = link {
+            response.headers_mut().insert(LINK, link);
+        }
+        response
     }
 }
 

@@ -80,6 +80,10 @@ pub(crate) enum Kind {
     BrokerUnavailable,
     /// More requests at once than allowed.
     Overloaded,
+    /// The devices are being read into memory.
+    IndexLoading,
+    /// This process does not hold the devices in memory.
+    IndexOff,
     /// A condition of readiness is not met.
     NotReady,
     /// The request took longer than allowed.
@@ -112,6 +116,8 @@ impl Kind {
         Self::NotConfigured,
         Self::BrokerUnavailable,
         Self::Overloaded,
+        Self::IndexLoading,
+        Self::IndexOff,
         Self::NotReady,
         Self::Timeout,
     ];
@@ -150,6 +156,8 @@ impl Kind {
             Self::NotConfigured => (501, "not_configured", "This process may not do it"),
             Self::BrokerUnavailable => (503, "broker_unavailable", "The broker does not answer"),
             Self::Overloaded => (503, "overloaded", "Too many requests at once"),
+            Self::IndexLoading => (503, "index_loading", "The devices are being loaded"),
+            Self::IndexOff => (501, "index_off", "This server holds no index of devices"),
             Self::NotReady => (503, "not_ready", "The server is not ready"),
             Self::Timeout => (504, "timeout", "The request took too long"),
         }
@@ -186,7 +194,7 @@ impl Kind {
     pub(crate) const fn is_passing(self) -> bool {
         matches!(
             self,
-            Self::BrokerUnavailable | Self::Overloaded | Self::NotReady
+            Self::BrokerUnavailable | Self::Overloaded | Self::IndexLoading | Self::NotReady
         )
     }
 }

@@ -15,12 +15,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{self, Access, Needs};
 use crate::config::{Config, Preconditions};
+use crate::known::Known;
 use crate::layer::{self, Limits};
 use crate::live::{self, Live};
 use crate::metric::Metrics;
 use crate::operate::Operating;
 use crate::quota::Quotas;
-use crate::{delivery, device, event, lane, member, openapi, probe, test_send};
+use crate::{audience, delivery, device, event, lane, member, openapi, probe, test_send, topics};
 
 const DEVICE: &str = "/v1/devices/{id}";
 const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
@@ -35,6 +36,8 @@ const LANE: &str = "/v1/lanes/{lane}";
 const LANE_PAUSE: &str = "/v1/lanes/{lane}/pause";
 pub(crate) const STREAM: &str = "/v1/stream";
 pub(crate) const MEMBERS: &str = "/v1/members";
+pub(crate) const TOPICS: &str = "/v1/topics";
+const AUDIENCE: &str = "/v1/topics/audience";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
 const READYZ: &str = "/readyz";
@@ -64,6 +67,8 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (LANE_PAUSE, "PUT", &[200], OPERATE),
     (LANE_PAUSE, "DELETE", &[200], OPERATE),
     (MEMBERS, "GET", &[200], SYSTEM),
+    (TOPICS, "GET", &[200], READ),
+    (AUDIENCE, "POST", &[200], READ),
     (OPENAPI, "GET", &[200], Needs::NOTHING),
     (LIVEZ, "GET", &[200], Needs::NOTHING),
     (READYZ, "GET", &[200], Needs::NOTHING),
@@ -114,7 +119,9 @@ pub(crate) struct Means {
     /// The apps that exist, if that is known.
     pub(crate) apps: Option<Arc<[AppName]>>,
     pub(crate) readiness: Readiness,
-    /// Places of those who count large events.
+    /// All devices together.
+    pub(crate) known: Known,
+    /// Places of those who count large events, or all devices.
     pub(crate) readings: Semaphore,
     /// Places of devices that catch up.
     pub(crate) catching_up: Semaphore,
@@ -122,6 +129,14 @@ pub(crate) struct Means {
     /// The connection that may pause and replay, if this process has one.
     pub(crate) operating: Operating,
     pub(crate) live: Live,
+}
+
+/// What runs beside the requests, and what they ask of it.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    pub(crate) operating: Operating,
+    pub(crate) live: Live,
+    pub(crate) known: Known,
 }
 
 impl Means {
@@ -138,9 +153,13 @@ pub(crate) fn router(
     metrics: Metrics,
     readiness: Readiness,
     access: Access,
-    operating: Operating,
-    live: Live,
+    beside: Beside,
 ) -> Router {
+    let Beside {
+        operating,
+        live,
+        known,
+    } = beside;
     let quotas = Quotas::new(config);
     let access = access.counting(quotas.clone());
     let api = Api(Arc::new(Means {
@@ -149,6 +168,7 @@ pub(crate) fn router(
         broker,
         apps: config.app_names().map(Arc::from),
         readiness,
+        known,
         readings: Semaphore::new(READINGS),
         catching_up: Semaphore::new(CATCHING_UP),
         topics: config.topics.clone(),
@@ -178,6 +198,8 @@ pub(crate) fn router(
             put(lane::pause::put).delete(lane::pause::remove),
         )
         .route(MEMBERS, get(member::list))
+        .route(TOPICS, get(topics::list))
+        .route(AUDIENCE, post(audience::ask))
         .with_state(api.clone());
     let probes = Router::new()
         .route(LIVEZ, get(probe::livez))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use fanfare_nats::follow::{Ended, Followed};
 use fanfare_nats::service::Service;
 use fanfare_nats::{Broker, Readiness};
 use http::Request;
@@ -26,11 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access, Ring};
 use crate::config::{Config, Policy, unprotected};
+use crate::known::Known;
 use crate::live::{self, Live};
 use crate::metric::Metrics;
 use crate::operate::{Operating, Operator};
 use crate::quota::Peer;
-use crate::router::router;
+use crate::router::{Beside, router};
 
 use self::patience::{Patient, STANDSTILL};
 
@@ -63,6 +65,12 @@ pub enum RunError {
         #[source]
         cause: io::Error,
     },
+    /// The thread that follows the devices cannot be started.
+    #[error("the device index cannot be followed")]
+    Index(#[source] io::Error),
+    /// That thread ended although nobody asked it to.
+    #[error("the thread that follows the device bucket ended")]
+    IndexEnded,
     /// Requests were still running when the drain time was over.
     #[error("{n_connections} connections were cut off: their requests took too long to finish")]
     CutOff {
@@ -127,6 +135,8 @@ impl Server {
         readiness: Readiness,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
+        // Everything ends by this one, also when a part of it fails.
+        let (asked, stop) = (stop.clone(), stop.child_token());
         let (presence, not_read) = broker.appear(service(metrics.clone()), stop.clone());
         drop(not_read); // Nothing is divided among these.
         let (policy, ring) = (self.config.policy(), Ring::default());
@@ -152,14 +162,19 @@ impl Server {
             stop.clone(),
         );
         let told = live::follow(live.clone());
+        let (known, ended) = know(self.config.index, &broker, &stop)?;
+        let watched = watch(ended, &asked, &stop);
         let router = router(
             &self.config,
             broker,
             metrics,
             readiness.clone(),
             access,
-            operating,
-            live,
+            Beside {
+                operating,
+                live,
+                known,
+            },
         );
         readiness.met(CONDITION);
         let ended = accept(
@@ -171,10 +186,44 @@ impl Server {
                 readiness.unmet(CONDITION, "stopping");
             },
         );
-        let (ended, (), (), ()) = tokio::join!(ended, followed, comes, told);
+        let (ended, watched, (), (), ()) = tokio::join!(ended, watched, followed, comes, told);
         presence.end().await;
-        ended
+        watched.and(ended)
     }
+}
+
+/// Follows the devices, if that is wanted.
+fn know(
+    is_wanted: bool,
+    broker: &Broker,
+    stop: &CancellationToken,
+) -> Result<(Known, Option<Ended>), RunError> {
+    if !is_wanted {
+        return Ok((Known::new(None), None));
+    }
+    // Conditions of its own: whoever registers a device does not wait for it.
+    let apart = Readiness::new();
+    let started = Followed::start(broker.clone(), apart, stop.clone());
+    let (followed, ended) = started.map_err(RunError::Index)?;
+    Ok((Known::new(Some(followed)), Some(ended)))
+}
+
+/// Ends the role when the thread that follows the devices ends by itself.
+async fn watch(
+    ended: Option<Ended>,
+    stop: &CancellationToken,
+    halt: &CancellationToken,
+) -> Result<(), RunError> {
+    let Some(ended) = ended else {
+        return Ok(());
+    };
+    // Its sender is dropped with the thread; it never says anything.
+    let _dropped = ended.await;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    halt.cancel();
+    Err(RunError::IndexEnded)
 }
 
 /// The role as operators find it.

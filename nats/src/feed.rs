@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::push::{OrderedError, OrderedErrorKind};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::kv::{Operation, Watch, WatcherError};
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures::StreamExt;
 use jiff::Timestamp;
 use rand::Rng;
@@ -105,6 +106,32 @@ impl Broker {
         let name = format!("KV_{}", self.names.devices_bucket());
         let stream = self.reads.get_stream(&name).await.map_err(read)?;
         usize::try_from(stream.cached_info().state.messages).map_err(read)
+    }
+
+    /// The revision of the last write there was.
+    ///
+    /// # Errors
+    /// [`FeedError::Read`].
+    pub async fn last_device_revision(&self) -> Result<u64, FeedError> {
+        let name = format!("KV_{}", self.names.devices_bucket());
+        let stream = self.reads.get_stream(&name).await.map_err(read)?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
+    /// The first revision from `from` on that still stands, from the leader.
+    ///
+    /// # Errors
+    /// [`FeedError::Read`].
+    pub async fn next_device_revision(&self, from: u64) -> Result<Option<u64>, FeedError> {
+        let bucket = self.names.devices_bucket();
+        let name = format!("KV_{bucket}");
+        let stream = self.reads.get_stream_no_info(&name).await.map_err(read)?;
+        let keys = kv_subject(&bucket, ">");
+        match stream.get_first_raw_message_by_subject(keys, from).await {
+            Ok(message) => Ok(Some(message.sequence)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(read(error)),
+        }
     }
 
     /// Hands every document to `apply` with its revision; returns the revision to watch from.

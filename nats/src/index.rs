@@ -6,6 +6,7 @@
 mod arena;
 mod audience;
 mod columns;
+mod listing;
 mod ownership;
 mod record;
 mod subscriptions;
@@ -18,6 +19,7 @@ use hashbrown::HashTable;
 use self::arena::{Address, Arena};
 pub use self::audience::{Dropped, Interest, Step, Target};
 use self::columns::{Slot, prefix};
+pub use self::listing::{Followers, Listener};
 pub use self::ownership::Owner;
 use self::subscriptions::Subscriptions;
 use crate::device::{AppName, Device, DeviceId};

@@ -27,6 +27,7 @@ pub mod events;
 pub mod fail;
 pub mod feed;
 pub mod filter;
+pub mod follow;
 mod genuine;
 pub mod hash;
 pub mod index;

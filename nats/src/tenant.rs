@@ -96,6 +96,14 @@ impl Tenant {
         }
     }
 
+    /// Whether a topic or pattern that is stored so is this tenant's; what is fanfare's is nobody's.
+    pub fn owns_path(&self, stored: &str) -> bool {
+        match split_path(stored).0 {
+            Some(tenant) => tenant == self.as_str(),
+            None => self.is_main() && stored.split('.').next() != Some(RESERVED),
+        }
+    }
+
     fn path(&self, written: &str) -> String {
         format!("{RESERVED}.{SEGMENT}.{self}.{written}")
     }

@@ -37,6 +37,7 @@ mod contract {
     mod devices;
     mod events;
     mod feed;
+    mod follow;
     mod forced;
     mod grow;
     mod keys;

@@ -1,23 +1,16 @@
-//! Follows the device bucket into the index, and proves how fresh the index is.
-//!
-//! The fold has a thread and a runtime of its own, so that a fan-out cannot starve it: a starved
-//! index would look like a broker without quorum and stop all sending.
-
-mod fold;
+//! Proves how fresh the index is, which is followed on a thread of its own.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use fanfare_nats::follow::{Ended, Followed};
 use fanfare_nats::index::Index;
 use fanfare_nats::{Broker, Readiness};
 use rand::Rng;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use crate::outdated::Outdated;
-use fold::Fold;
 
 /// How often the index proves itself while there is work (design section 5).
 const REFRESH: Duration = Duration::from_millis(500);
@@ -40,15 +33,12 @@ struct Barriers {
 /// The index and the proof of its freshness; clones share both.
 #[derive(Clone)]
 pub struct Follower {
-    index: Arc<RwLock<Index>>,
-    /// The revision that the index has reached, once it is loaded.
-    seen: watch::Receiver<Option<u64>>,
+    followed: Followed,
     barriers: watch::Receiver<Barriers>,
     wanted: Arc<AtomicU64>,
     ask: Arc<Notify>,
     work: Arc<AtomicUsize>,
     freshness: Duration,
-    outdated: Outdated,
 }
 
 /// While one of these lives, the index keeps proving itself.
@@ -69,13 +59,11 @@ pub struct FollowerEnded;
 pub struct Driver {
     broker: Broker,
     barriers: watch::Sender<Barriers>,
-    /// The revision that the index has reached, once it is loaded.
-    seen: watch::Receiver<Option<u64>>,
+    followed: Followed,
     wanted: Arc<AtomicU64>,
     ask: Arc<Notify>,
     work: Arc<AtomicUsize>,
-    overdue: Arc<Notify>,
-    ended: oneshot::Receiver<()>,
+    ended: Ended,
     stop: CancellationToken,
 }
 
@@ -92,57 +80,25 @@ impl Follower {
         readiness: Readiness,
         stop: CancellationToken,
     ) -> std::io::Result<(Self, Driver)> {
-        let index = Arc::new(RwLock::new(Index::default()));
-        let (seen_sender, seen) = watch::channel(None);
         let (barriers_sender, barriers) = watch::channel(Barriers::default());
-        let (ended_sender, ended) = oneshot::channel();
         let (wanted, ask) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
         let work = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let overdue = Arc::new(Notify::new());
-        let outdated = Outdated::new(readiness.clone());
-        let fold = Fold {
-            overdue: overdue.clone(),
-            broker: broker.clone(),
-            index: index.clone(),
-            seen: seen_sender,
-            readiness: readiness.clone(),
-            outdated: outdated.clone(),
-        };
-        let stop_fold = stop.clone();
-        std::thread::Builder::new()
-            .name("index".to_owned())
-            .spawn(move || {
-                let _ended = ended_sender; // Dropped with the thread, also by a panic.
-                runtime.block_on(async {
-                    tokio::select! {
-                        // First: what the fold hears while everything ends is no news.
-                        biased;
-                        () = stop_fold.cancelled() => {}
-                        () = fold.run() => {}
-                    }
-                });
-            })?;
+        let (devices, ended) = Followed::start(broker.clone(), readiness, stop.clone())?;
         let follower = Self {
-            index,
-            seen: seen.clone(),
+            followed: devices.clone(),
             barriers,
             wanted: wanted.clone(),
             ask: ask.clone(),
             work: work.clone(),
             freshness,
-            outdated,
         };
         let driver = Driver {
             broker,
             barriers: barriers_sender,
-            seen,
+            followed: devices,
             wanted,
             ask,
             work,
-            overdue,
             ended,
             stop,
         };
@@ -151,12 +107,12 @@ impl Follower {
 
     /// The index as of now. Hold it shortly: changes wait meanwhile.
     pub fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+        self.followed.index()
     }
 
     /// The shared index, for work on another thread.
     pub(crate) fn shared(&self) -> Arc<RwLock<Index>> {
-        self.index.clone()
+        self.followed.shared()
     }
 
     /// Waits for a barrier that is begun after this call, and returns its revision: the index
@@ -180,7 +136,7 @@ impl Follower {
 
     /// Waits until the index has reached a revision and is fresh.
     pub async fn ready_for(&self, revision: u64) {
-        let mut seen = self.seen.clone();
+        let mut seen = self.followed.seen();
         if seen
             .wait_for(|it| it.is_some_and(|it| it >= revision))
             .await
@@ -206,7 +162,7 @@ impl Follower {
     /// Whether there are devices that only a later version can read. Whoever does not know them must
     /// neither plan nor send: they would be left out, and nobody would know.
     pub fn is_outdated(&self) -> bool {
-        self.outdated.is_it()
+        self.followed.is_outdated()
     }
 
     /// Age of the last proof, if there was one.
@@ -223,7 +179,7 @@ impl Follower {
 
     /// Waits until the first load is complete.
     pub async fn loaded(&self) {
-        let mut seen = self.seen.clone();
+        let mut seen = self.followed.seen();
         if seen.wait_for(Option::is_some).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -276,7 +232,8 @@ impl Driver {
         let mine = self.barriers.borrow().begun;
         let pause = match self.broker.put_barrier().await {
             Ok(revision) => {
-                let seen = self.seen.wait_for(|it| it.is_some_and(|it| it >= revision));
+                let mut seen = self.followed.seen();
+                let seen = seen.wait_for(|it| it.is_some_and(|it| it >= revision));
                 if let Ok(Ok(_)) = tokio::time::timeout(BARRIER_TIMEOUT, seen).await {
                     self.barriers.send_modify(|it| {
                         it.done = mine;
@@ -289,7 +246,7 @@ impl Driver {
                 if self.broker.is_news(what) {
                     tracing::warn!("{what}");
                 }
-                self.overdue.notify_one();
+                self.followed.watch_anew();
                 Duration::from_millis(50)
             }
             Err(error) => {

@@ -9,7 +9,6 @@
 //!
 //! Architecture invariant: requests written minus outcomes durably recorded never exceed the window.
 
-mod absence;
 mod attempt;
 mod breaker;
 mod clock;
@@ -24,7 +23,6 @@ mod membership;
 mod metric;
 pub mod notification;
 pub mod outcome;
-mod outdated;
 mod planner;
 mod pool;
 mod pressure;

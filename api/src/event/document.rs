@@ -91,12 +91,7 @@ fn read_fields(body: Value, key: Option<String>, flaws: &mut Flaws) -> Option<Po
     }
     let topics = topics(&mut fields, flaws);
     let named = one_word(&mut fields, ["priority", "urgency"], flaws);
-    let urgency = fields.optional(named, flaws, |it| {
-        text::word(
-            it,
-            &[Urgency::Urgent, Urgency::Bulk].map(|it| (it.as_str(), it)),
-        )
-    });
+    let urgency = urgency(&mut fields, named, flaws);
     let named = one_word(&mut fields, ["delivery", "guarantee"], flaws);
     let guarantee = fields.optional(named, flaws, |it| {
         let words = [Guarantee::AtLeastOnce, Guarantee::AtMostOnce];
@@ -172,7 +167,7 @@ fn retries(value: Value, flaws: &mut Flaws) -> Option<Retry> {
 }
 
 /// Whom it concerns: topics, or one device, or all devices of one user.
-fn topics(fields: &mut Fields, flaws: &mut Flaws) -> Vec<Topic> {
+pub(crate) fn topics(fields: &mut Fields, flaws: &mut Flaws) -> Vec<Topic> {
     let named: Vec<&str> = ["topics", "device", "user"]
         .into_iter()
         .filter(|it| fields.has(it))
@@ -215,6 +210,18 @@ fn topics(fields: &mut Fields, flaws: &mut Flaws) -> Vec<Topic> {
     topics
 }
 
+/// What devices filter by.
+pub(crate) fn data(fields: &mut Fields, flaws: &mut Flaws) -> Map<String, Value> {
+    let data = fields.optional("data", flaws, |it| text::object(it, MAX_DATA_BYTES));
+    data.unwrap_or_default()
+}
+
+/// Before everything else, or behind it.
+pub(crate) fn urgency(fields: &mut Fields, named: &str, flaws: &mut Flaws) -> Option<Urgency> {
+    let words = [Urgency::Urgent, Urgency::Bulk].map(|it| (it.as_str(), it));
+    fields.optional(named, flaws, |it| text::word(it, &words))
+}
+
 fn device(value: Value) -> Read<DeviceId> {
     DeviceId::parse(&text::string(value)?).map_err(|error| error.to_string().into())
 }
@@ -232,9 +239,7 @@ fn content(fields: &mut Fields, flaws: &mut Flaws) -> Content {
         body: fields.optional("body", flaws, |it| text::prose(it, MAX_BODY)),
         url: fields.optional("url", flaws, text::link),
         image: fields.optional("image", flaws, text::picture),
-        data: fields
-            .optional("data", flaws, |it| text::object(it, MAX_DATA_BYTES))
-            .unwrap_or_default(),
+        data: data(fields, flaws),
         badge: fields.optional("badge", flaws, badge),
         interruption: fields.optional("interruption", flaws, |it| {
             // Apple, "UNNotificationInterruptionLevel", as APNs spells them.

@@ -123,6 +123,9 @@ fn what_is_described_is_what_is_read() {
     check_fields("PauseDocument", |it| {
         crate::operate::pause::read(it, crate::clock::now()).map_or_else(details, |_| Vec::new())
     });
+    check_fields("AudienceDocument", |it| {
+        audience::read(it).map_or_else(details, |_| Vec::new())
+    });
     check_fields("TopicDocument", |it| {
         device::document::filters(it).map_or_else(details, |_| Vec::new())
     });
@@ -154,6 +157,8 @@ fn what_is_read_is_what_is_described() {
     assert!(
         device::document::read(full_device.clone(), &fanfare_nats::Tenant::main(), None).is_ok()
     );
+    let full_question = json!({"topics": ["a"], "data": {}, "priority": "bulk"});
+    assert!(audience::read(full_question.clone()).is_ok());
     assert!(event::document::read(full_event.clone(), None).is_ok());
     for (name, full, others) in [
         ("DeviceDocument", full_device, &[][..]),
@@ -162,6 +167,7 @@ fn what_is_read_is_what_is_described() {
             full_event,
             &["device", "user", "urgency", "guarantee", "expires_in"],
         ),
+        ("AudienceDocument", full_question, &["device", "user"]),
     ] {
         let described: BTreeSet<&str> = properties(&document, name)
             .keys()

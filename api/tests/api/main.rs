@@ -12,6 +12,7 @@ mod event;
 mod event_list;
 mod harness;
 mod keys;
+mod known;
 mod live;
 mod matrix;
 mod missed;

@@ -181,6 +181,9 @@ async fn everybody_may_do_what_the_contract_says_on_every_operation_and_nothing_
                 let verdict = operation.verdict(caller.who);
                 let answer = operation.ask(&stage, caller).await;
                 operation.check(&caller.name, verdict, &answer);
+                if verdict == Verdict::Apart && answer.status == 201 {
+                    stage.forget_other(&answer).await;
+                }
                 if verdict == Verdict::Good {
                     stage.reset().await;
                 } else {

@@ -317,3 +317,28 @@ async fn a_devices_secret_opens_the_device_of_its_tenant() {
         assert_eq!(world.get(whose, PHONE).await.body["token_hint"], hint);
     }
 }
+
+#[tokio::test]
+async fn what_is_followed_and_by_whom_is_told_to_its_own_tenant() {
+    let world = World::new().await;
+    for whose in 0..TENANTS.len() {
+        let put = world.put(whose, PHONE, &device("one-token")).await;
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    for whose in 0..TENANTS.len() {
+        let topics = world.get(whose, "/v1/topics").await;
+        let expected = ["*.*.*.*.*", ">", "news.*"].map(|it| json!({"pattern": it, "devices": 1}));
+        assert_eq!(topics.body["items"], json!(expected), "{topics:?}");
+        for question in [
+            json!({"topics": ["news.it"]}),
+            json!({"device": "phone"}),
+            json!({"user": "ada"}),
+        ] {
+            let asked = world
+                .ask(whose, Method::POST, "/v1/topics/audience", Some(&question))
+                .await;
+            assert_eq!(asked.body["devices"], 1, "{question}: {asked:?}");
+            assert_eq!(asked.body["items"], json!([{"id": "phone", "app": "ios"}]));
+        }
+    }
+}

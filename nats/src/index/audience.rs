@@ -1,5 +1,7 @@
 //! Whom an event concerns: counted for the plan, walked by a task, looked up when its turn comes.
 
+use serde_json::{Map, Value};
+
 use super::Index;
 use super::columns::{Slot, place, prefix};
 use super::record::Record;
@@ -13,7 +15,7 @@ use crate::topic::{self, RESERVED, Topic};
 #[derive(Clone, Debug)]
 pub struct Interest {
     generation: u64,
-    subscriptions: Vec<u32>,
+    pub(super) subscriptions: Vec<u32>,
     devices: Vec<DeviceHash>,
     users: Vec<u64>,
     /// Whose tokens are challenged.
@@ -80,14 +82,19 @@ impl Dropped {
 impl Index {
     /// Whom an event concerns.
     pub fn interest(&self, event: &Event) -> Interest {
+        self.interest_in(&event.topics, &event.content.data)
+    }
+
+    /// Whom an event with these topics and data concerns.
+    pub fn interest_in(&self, topics: &[Topic], data: &Map<String, Value>) -> Interest {
         let mut interest = Interest {
             generation: self.subscriptions.generation,
-            subscriptions: self.subscriptions.matching(event),
+            subscriptions: self.subscriptions.matching(topics, data),
             devices: Vec::new(),
             users: Vec::new(),
             challenged: Vec::new(),
         };
-        for topic in event.topics.iter().filter(|it| it.is_reserved()) {
+        for topic in topics.iter().filter(|it| it.is_reserved()) {
             interest.add_reserved(topic);
         }
         interest
@@ -149,21 +156,9 @@ impl Index {
             let device = DeviceHash(self.hashes.get(place(slot)).copied()?);
             Some(Step { device, slot })
         };
-        let mut from = from.max(range.first());
-        let mut found: Vec<Step> = Vec::new();
-        loop {
-            let candidates = self.candidates(interest, range, from, limit.max(64));
-            let n_candidates = candidates.len();
-            let last = candidates.last().copied().and_then(step);
-            found.extend(candidates.into_iter().filter(is_mine).filter_map(step));
-            let next = last.and_then(|it| it.device.0.checked_add(1));
-            match next.map(DeviceHash) {
-                Some(next) if n_candidates >= limit.max(64) && found.len() < limit => from = next,
-                Some(_) | None => break,
-            }
-        }
-        found.truncate(limit);
-        found
+        let from = from.max(range.first());
+        let found = self.gather(interest, range, from, limit, is_mine);
+        found.into_iter().filter_map(step).collect()
     }
 
     /// What to send to when a device's turn has come.
@@ -273,7 +268,7 @@ impl Index {
     }
 
     /// Whether a device that is concerned may be sent to: its token is its own, or challenged.
-    fn may_reach(&self, slot: Slot) -> bool {
+    pub(super) fn may_reach(&self, slot: Slot) -> bool {
         !self.lost.contains(&slot) || self.pending.contains(&slot)
     }
 
@@ -314,6 +309,34 @@ impl Index {
                 }
             }
         }
+        found
+    }
+
+    /// Concerned slots of a range that are wanted, from a hash on, in order; at most `limit`, and
+    /// fewer only at the range's end.
+    pub(super) fn gather(
+        &self,
+        interest: &Interest,
+        range: HashRange,
+        mut from: DeviceHash,
+        limit: usize,
+        is_wanted: impl Fn(&Slot) -> bool,
+    ) -> Vec<Slot> {
+        let mut found: Vec<Slot> = Vec::new();
+        loop {
+            let candidates = self.candidates(interest, range, from, limit.max(64));
+            let n_candidates = candidates.len();
+            let last = candidates.last().and_then(|it| self.hashes.get(place(*it)));
+            let next = last.and_then(|it| it.checked_add(1));
+            found.extend(candidates.into_iter().filter(&is_wanted));
+            match next {
+                Some(next) if n_candidates >= limit.max(64) && found.len() < limit => {
+                    from = DeviceHash(next);
+                }
+                Some(_) | None => break,
+            }
+        }
+        found.truncate(limit);
         found
     }
 

@@ -120,6 +120,7 @@ impl Index {
         {
             entry.remove();
         }
+        self.subscriptions.forget_repeats(&numbers);
         for number in numbers {
             let is_shared = self.with_prefix(prefix).any(|it| {
                 it != slot

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
+use serde_json::{Map, Value};
 
 use super::trie::Trie;
 use crate::device::Subscription;
-use crate::event::Event;
+use crate::topic::Topic;
 
 /// One distinct subscription and who has it.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Subscriptions {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     trie: Trie,
+    /// How many times a pattern stands in devices that have it already, with other filters.
+    repeats: HashMap<Box<str>, u64>,
     /// Raised whenever a number begins or ceases to mean something.
     pub(super) generation: u64,
 }
@@ -54,7 +57,41 @@ impl Subscriptions {
             }
             is_same
         });
+        for pattern in self.repeated(&numbers) {
+            *self.repeats.entry(pattern).or_default() += 1;
+        }
         numbers
+    }
+
+    /// Notes that a device no longer has these subscriptions; call it before [`Self::remove`].
+    pub(super) fn forget_repeats(&mut self, numbers: &[u32]) {
+        for pattern in self.repeated(numbers) {
+            if let Some(n) = self.repeats.get_mut(&pattern) {
+                *n -= 1;
+                if *n == 0 {
+                    self.repeats.remove(&pattern);
+                }
+            }
+        }
+    }
+
+    /// The patterns that these subscriptions of one device have in common, each as often as it
+    /// stands there a second time.
+    fn repeated(&self, numbers: &[u32]) -> Vec<Box<str>> {
+        let entries = numbers.iter().filter_map(|it| self.entry(*it));
+        let subscriptions = entries.map(|it| &it.subscription);
+        // Without filters the same pattern is the same subscription.
+        if !subscriptions.clone().any(|it| !it.filters.is_empty()) {
+            return Vec::new();
+        }
+        let mut patterns: Vec<&str> = subscriptions.map(|it| it.pattern.as_str()).collect();
+        patterns.sort_unstable();
+        let pairs = patterns.windows(2);
+        let same = pairs.filter_map(|it| match it {
+            [one, other] if one == other => Some(Box::from(*one)),
+            _ => None,
+        });
+        same.collect()
     }
 
     /// Notes that a device has a subscription; returns the subscription's number.
@@ -129,19 +166,18 @@ impl Subscriptions {
         self.entries.get(place)?.as_ref()
     }
 
-    /// The numbers of the subscriptions that an event concerns, ascending.
-    pub(super) fn matching(&self, event: &Event) -> Vec<u32> {
+    /// The numbers of the subscriptions that an event with these topics and data concerns,
+    /// ascending.
+    pub(super) fn matching(&self, topics: &[Topic], data: &Map<String, Value>) -> Vec<u32> {
         let mut found = Vec::new();
-        for topic in &event.topics {
+        for topic in topics {
             self.trie.find(topic, &mut found);
         }
         found.sort_unstable();
         found.dedup();
         let passes = |it: &Entry| {
             let filters = &it.subscription.filters;
-            filters
-                .iter()
-                .all(|filter| filter.passes(&event.content.data))
+            filters.iter().all(|filter| filter.passes(data))
         };
         found.retain(|number| self.entry(*number).is_some_and(passes));
         found
@@ -155,6 +191,23 @@ impl Subscriptions {
     /// Devices that have a subscription.
     pub(super) fn n_devices(&self, number: u32) -> u32 {
         self.entry(number).map_or(0, |it| it.n_devices)
+    }
+
+    /// The pattern of a subscription.
+    pub(super) fn pattern(&self, number: u32) -> Option<&str> {
+        self.entry(number)
+            .map(|it| it.subscription.pattern.as_str())
+    }
+
+    /// The pattern of every distinct subscription, and devices that have it.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&str, u32)> {
+        let entries = self.entries.iter().flatten();
+        entries.map(|it| (it.subscription.pattern.as_str(), it.n_devices))
+    }
+
+    /// By how much the sum over a pattern's subscriptions exceeds the devices that have it.
+    pub(super) fn n_repeats(&self, pattern: &str) -> u64 {
+        self.repeats.get(pattern).copied().unwrap_or(0)
     }
 
     /// Number of distinct subscriptions.

@@ -1,5 +1,7 @@
 //! The index against a naive model: a map of documents and brute force.
 
+mod listing;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -349,6 +351,7 @@ fn check_event(index: &Index, model: &Model, event: &Event, limits: &[usize], re
 #[track_caller]
 fn check(index: &Index, model: &Model, revision: u64) {
     assert_eq!(index.len(), model.documents.len());
+    listing::check_listing(index, model);
     for event in events() {
         check_event(index, model, &event, &[2, 100], revision);
     }

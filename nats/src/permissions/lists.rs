@@ -140,6 +140,8 @@ impl Draft<'_> {
         self.key(&devices, "d.*", "device documents");
         let stream = self.devices();
         self.call("STREAM.MSG.GET", &stream, "a device, from the leader");
+        self.load_devices();
+        self.watch_devices();
         let stream = self.keys();
         self.call("STREAM.MSG.GET", &stream, "keys, from the leader");
         let used = names.keys_bucket();
@@ -148,8 +150,9 @@ impl Draft<'_> {
         self.member(Role::Api);
     }
 
-    /// What app developers ask. Only single messages: a consumer of its own could be made to
-    /// deliver anywhere, and this role stands in the internet. Dead letters are for operators.
+    /// What app developers ask. Only single messages, because this role stands in the internet: a
+    /// consumer of its own could be made to deliver anywhere, and it has one for the devices alone.
+    /// Dead letters are for operators.
     fn tell_what_became(&mut self) {
         let (names, control) = (self.names().clone(), self.control());
         let planners = format!("{}.{EVENTS_CONSUMER}", names.events());

@@ -91,7 +91,7 @@ pub(crate) struct Document {
     max_length = 200,
     pattern = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+){0,15}$"
 )]
-struct Topic(String);
+pub(crate) struct Topic(String);
 
 /// How often, and after what time, a push that came to nothing is tried again.
 #[derive(ToSchema)]

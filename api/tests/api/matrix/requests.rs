@@ -49,6 +49,9 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
             query: "?topic=nobody.posts.here",
             ..plain
         },
+        // What is followed.
+        "listTopics" => plain,
+        "askAudience" => plain.json(&json!({"topics": [TOPIC]})),
         // The system.
         "listLanes" | "listMembers" => plain,
         "showLane" | "resumeLane" => plain.at("lane", &stage.lane().await),

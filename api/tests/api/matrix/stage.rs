@@ -79,6 +79,16 @@ impl Stage {
         *self.own.lock().unwrap() = own;
     }
 
+    /// Removes the device of that name that another tenant has just registered as its own.
+    pub async fn forget_other(&self, registered: &Answer) {
+        if let Some(secret) = registered.body["secret"].as_str() {
+            let shown = format!("Bearer {secret}");
+            let headers = [("authorization", shown.as_str())];
+            let path = format!("/v1/devices/{DEVICE}");
+            self.api.delete(&path, &headers).await;
+        }
+    }
+
     /// What the device shows as itself.
     pub fn own(&self) -> String {
         self.own.lock().unwrap().clone()

@@ -11,17 +11,17 @@ const SELDOM: &[(&[Role], &str, &str)] = &[
         "the second form of acknowledgements is behind a flag of the server",
     ),
     (
-        &[Role::Notifier],
+        &[Role::Notifier, Role::Api],
         "$JS.FC.",
         "flow control answers only a watch that is behind",
     ),
     (
-        &[Role::Notifier],
+        &[Role::Notifier, Role::Api],
         "$JS.API.CONSUMER.CREATE.KV_fanfare_devices.*.",
         "the watch makes a consumer anew only where it missed something",
     ),
     (
-        &[Role::Notifier],
+        &[Role::Notifier, Role::Api],
         "$JS.API.CONSUMER.DELETE.KV_",
         "the watch removes a consumer only where it missed something",
     ),

@@ -87,13 +87,13 @@ tells .N.... $JS.ACK._.h.FANFARE_EVENTS.notifier.1.1.1.1.0                  sett
 tells .N.... $JS.ACK.FANFARE_TASKS.send-ios-urgent.1.1.1.1.0                settles a task
 tells .N.... $JS.ACK._.h.FANFARE_TASKS.send-ios-urgent.1.1.1.1.0            settles a task, second form
 tells ...... $JS.ACK.FANFARE_TASKS.send-x-urgent.1.1.1.1.0                  settles a task of a lane elsewhere
-asks  .N.OUW $JS.API.CONSUMER.CREATE.KV_fanfare_devices                     reads devices
-tells .N.OUW $JS.API.CONSUMER.MSG.NEXT.KV_fanfare_devices.x                 pulls devices
+asks  .NAOUW $JS.API.CONSUMER.CREATE.KV_fanfare_devices                     reads devices
+tells .NAOUW $JS.API.CONSUMER.MSG.NEXT.KV_fanfare_devices.x                 pulls devices
 asks  ...OUW $JS.API.CONSUMER.INFO.KV_fanfare_devices.x                     a watch of devices
-asks  .N...W $JS.API.CONSUMER.CREATE.KV_fanfare_devices.x_1.$KV.fanfare_devices.>  watches devices again
-asks  .N...W $JS.API.CONSUMER.DELETE.KV_fanfare_devices.x                   ends the watch
-tells .N.... $JS.FC.KV_fanfare_devices.x.1                                  flow control
-tells .N.... $JS.FC._.h.KV_fanfare_devices.x.1                              flow control, second form
+asks  .NA..W $JS.API.CONSUMER.CREATE.KV_fanfare_devices.x_1.$KV.fanfare_devices.>  watches devices again
+asks  .NA..W $JS.API.CONSUMER.DELETE.KV_fanfare_devices.x                   ends the watch
+tells .NA... $JS.FC.KV_fanfare_devices.x.1                                  flow control
+tells .NA... $JS.FC._.h.KV_fanfare_devices.x.1                              flow control, second form
 asks  ...OUW $JS.API.CONSUMER.CREATE.FANFARE_RECEIPTS                       reads receipts
 tells ...OUW $JS.API.CONSUMER.MSG.NEXT.FANFARE_RECEIPTS.x                   pulls receipts
 asks  ...OUW $JS.API.CONSUMER.CREATE.FANFARE_DEAD                           reads dead letters

@@ -9,6 +9,7 @@ use fanfare_nats::claim::Message;
 use fanfare_nats::consumer::Claims;
 use fanfare_nats::dead::{Case, DeadLetter, Done, Wanted};
 use fanfare_nats::event::SourceName;
+use fanfare_nats::follow::Followed;
 use fanfare_nats::key::{Key, Scope, Tenant};
 use fanfare_nats::lease::Times;
 use fanfare_nats::members::Member;
@@ -20,7 +21,7 @@ use fanfare_nats::story::read::{Letters, Named};
 use fanfare_nats::story::unplanned::Absence;
 use fanfare_nats::story::why::{Ending, why};
 use fanfare_nats::stream::Topology;
-use fanfare_nats::{Broker, DeviceHash, Event, EventId, Plan, Task};
+use fanfare_nats::{Broker, DeviceHash, Event, EventId, Plan, Readiness, Task};
 use jiff::ToSpan;
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +98,7 @@ async fn serve(broker: &Broker) -> Event {
         .await
         .unwrap();
     broker.delete_device(&gone, Expect::Any).await.unwrap();
+    follow(broker).await;
     let event = Event {
         source: SourceName::api(),
         ..event("posted")
@@ -146,15 +148,34 @@ async fn taken(claims: &Claims) -> Message {
     eventually(async || claims.next().await.unwrap().ok_or("nothing")).await
 }
 
+/// Follows the devices until everything that was stored is seen, also after a gap.
+async fn follow(broker: &Broker) {
+    let (stop, readiness) = (CancellationToken::new(), Readiness::new());
+    let (followed, ended) = Followed::start(broker.clone(), readiness, stop.clone()).unwrap();
+    let mut seen = followed.seen();
+    seen.wait_for(Option::is_some).await.unwrap();
+    followed.current(broker).await.unwrap();
+    assert_eq!(followed.index().len(), 1);
+    followed.watch_anew();
+    let (late, document) = (id("phone-4"), device("token-4"));
+    let put = broker.put_device(&late, &document, Expect::Any).await;
+    let expect = Expect::Revision(put.unwrap());
+    followed.current(broker).await.unwrap();
+    assert_eq!(followed.index().len(), 2);
+    broker.delete_device(&late, expect).await.unwrap();
+    stop.cancel();
+    assert!(ended.await.is_err());
+}
+
 async fn notify(broker: &Broker) -> Task {
     live(broker, Role::Notifier).await;
     assert_eq!(broker.members("notifier").await.unwrap().len(), 1);
-    assert_eq!(broker.n_devices().await.unwrap(), 2);
+    assert_eq!(broker.n_devices().await.unwrap(), 3);
     let mut n_loaded = 0;
     let from = broker.load_devices(|_, _| n_loaded += 1).await.unwrap();
     let mut watch = broker.watch_devices(from).await.unwrap();
     let barrier = broker.put_barrier().await.unwrap();
-    assert_eq!((watch.next().await.unwrap().1, n_loaded), (barrier, 2));
+    assert_eq!((watch.next().await.unwrap().1, n_loaded), (barrier, 3));
     watch.resume().await.unwrap();
     let barrier = broker.put_barrier().await.unwrap();
     assert_eq!(watch.next().await.unwrap().1, barrier);

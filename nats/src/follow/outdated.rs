@@ -1,53 +1,53 @@
 //! Device documents that only a later version can read. A notifier that met one plans and sends
 //! nothing until it is gone: the device would be left out, and nobody would know. What it has in hand
-//! goes back, to notifiers of that later version.
+//! goes back, to notifiers of that later version. An API counts nobody meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fanfare_nats::{DeviceId, Readiness};
+use crate::{DeviceId, Readiness};
 
 /// The condition of readiness that all devices can be read.
 const CONDITION: &str = "schema";
 
 /// The documents that cannot be read, and their schemas.
 #[derive(Debug, Default)]
-pub(crate) struct Unread(BTreeMap<DeviceId, u32>);
+pub(super) struct Unread(BTreeMap<DeviceId, u32>);
 
 impl Unread {
     /// Notes a document of a later version; returns whether that is news.
-    pub(crate) fn is_later(&mut self, id: DeviceId, schema: u32) -> bool {
+    pub(super) fn is_later(&mut self, id: DeviceId, schema: u32) -> bool {
         self.0.insert(id, schema) != Some(schema)
     }
 
     /// Notes that a device is readable, or gone; returns whether that is news.
-    pub(crate) fn is_read(&mut self, id: &DeviceId) -> bool {
+    pub(super) fn is_read(&mut self, id: &DeviceId) -> bool {
         !self.0.is_empty() && self.0.remove(id).is_some()
     }
 }
 
 /// Whether there are any; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Outdated {
+pub(super) struct Outdated {
     is_it: Arc<AtomicBool>,
     readiness: Readiness,
 }
 
 impl Outdated {
-    pub(crate) fn new(readiness: Readiness) -> Self {
+    pub(super) fn new(readiness: Readiness) -> Self {
         Self {
             is_it: Arc::default(),
             readiness,
         }
     }
 
-    pub(crate) fn is_it(&self) -> bool {
+    pub(super) fn is_it(&self) -> bool {
         self.is_it.load(Ordering::Acquire)
     }
 
     /// Takes over how it is now, and tells when it begins and ends.
-    pub(crate) fn tell(&self, unread: &Unread) {
+    pub(super) fn tell(&self, unread: &Unread) {
         let schema = unread.0.values().max();
         let was_it = self.is_it.swap(schema.is_some(), Ordering::AcqRel);
         match schema {

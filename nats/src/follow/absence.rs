@@ -7,13 +7,14 @@
 
 use std::time::Duration;
 
-use fanfare_nats::feed::Heard;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use crate::feed::Heard;
+
 /// What the follower knows of its own absence.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Absence {
+pub(super) struct Absence {
     /// As of then nothing was missing, by our clock.
     complete: Instant,
     /// The same by the broker's clock, which goes on while our machine is suspended.
@@ -24,7 +25,7 @@ pub(crate) struct Absence {
 impl Absence {
     /// A load that begins at `at`, of a bucket that remembers deletions for `marker_ttl`. Six
     /// sevenths of it may be missed, the rest is for coming back.
-    pub(crate) fn new(at: Instant, marker_ttl: Duration) -> Self {
+    pub(super) fn new(at: Instant, marker_ttl: Duration) -> Self {
         Self {
             complete: at,
             complete_stored: None,
@@ -37,7 +38,7 @@ impl Absence {
     ///
     /// While more changes wait behind what is heard, nothing is complete: markers go away during a
     /// long catching up, too.
-    pub(crate) fn ends_too_late(&mut self, at: Instant, heard: Option<Heard>) -> bool {
+    pub(super) fn ends_too_late(&mut self, at: Instant, heard: Option<Heard>) -> bool {
         if at.saturating_duration_since(self.complete) > self.longest {
             return true;
         }
