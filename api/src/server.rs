@@ -264,7 +264,8 @@ pub async fn run(
             tracing::warn!(%address, "the API asks for no keys: whoever reaches it may do everything");
         }
     }
-    server.serve(broker, metrics, readiness, stop).await
+    // Large, since it holds what every route may use.
+    Box::pin(server.serve(broker, metrics, readiness, stop)).await
 }
 
 /// Accepts until `stop`, then drains.
