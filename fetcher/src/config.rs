@@ -12,7 +12,7 @@ use fanfare_nats::Problem;
 use fanfare_nats::policy::TopicPolicies;
 use serde::Deserialize;
 
-pub use input::{HttpConfig, InputConfig, SequenceConfig, SocketConfig};
+pub use input::{HttpConfig, InputConfig, SequenceConfig, SocketConfig, WebhookConfig};
 pub use period::{Period, PeriodError};
 pub use policy::{RetriesConfig, TopicConfig};
 pub use secret::{EnvSecret, FileSecret, SecretText};

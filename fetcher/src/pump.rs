@@ -21,7 +21,7 @@ use crate::config::{InputConfig, SourceConfig};
 use crate::intake::ReadError;
 use crate::mapping::Mapping;
 use crate::metric::SourceMetrics;
-use crate::source::{CatchUp, SourceError, WebSocket};
+use crate::source::{CatchUp, SourceError, WebSocket, Webhook};
 use begin::{Beginning, Polled};
 use listen::Listener;
 
@@ -59,7 +59,7 @@ impl Pump {
     /// the lease is over everything is dropped where it stands, open connections with it.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), PumpError> {
         let tenure = self.tenure.clone();
-        during(tenure, self.run_held(stop)).await
+        Box::pin(during(tenure, self.run_held(stop))).await
     }
 
     async fn run_held(self, stop: CancellationToken) -> Result<(), PumpError> {
@@ -90,6 +90,14 @@ impl Pump {
             inputs.spawn(during(self.tenure.clone(), listening));
         }
         for (n, input) in self.source.input.iter().enumerate() {
+            if let InputConfig::Webhook(webhook) = input {
+                let webhook = Webhook::open(&self.source.name, webhook).await;
+                let webhook = webhook.map_err(PumpError::Input)?;
+                inputs.spawn(during(
+                    self.tenure.clone(),
+                    listener(n).listen(webhook, None),
+                ));
+            }
             if let InputConfig::WebSocket(socket) = input {
                 let socket = WebSocket::new(socket, &self.agent)
                     .map_err(PumpError::Input)?

@@ -2,6 +2,7 @@
 
 mod address;
 mod http;
+mod webhook;
 mod websocket;
 
 use std::future::Future;
@@ -13,6 +14,8 @@ use thiserror::Error;
 
 pub use self::address::{is_private, is_this_machine};
 pub use self::http::{CatchUp, Http};
+pub(crate) use self::webhook::Proof;
+pub use self::webhook::Webhook;
 pub use self::websocket::WebSocket;
 
 use crate::cursor::Cursor;
@@ -118,6 +121,15 @@ pub enum SourceError {
         /// The host.
         host: String,
         /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The port is taken or not ours.
+    #[error("nothing can be listened for on {address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system said.
         #[source]
         cause: std::io::Error,
     },

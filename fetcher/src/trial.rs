@@ -58,6 +58,9 @@ pub enum TrialError {
     /// Its configuration is wrong.
     #[error("the source has {} problems", .0.len())]
     Configuration(Vec<Problem>),
+    /// Nothing can be asked of a source that is posted to.
+    #[error("`{0}` is posted to: try it on a document")]
+    Posted(String),
     /// Its document cannot be read.
     #[error("the document cannot be read")]
     Document(#[from] DocumentError),
@@ -78,7 +81,7 @@ pub fn trial_of_bytes(
 ) -> Result<Trial, TrialError> {
     let source = named(config, name)?;
     let mapping = Mapping::compile(source).map_err(TrialError::Configuration)?;
-    let is_polled = |it: &InputConfig| matches!(it, InputConfig::Http(_));
+    let is_polled = |it: &InputConfig| matches!(it, InputConfig::Http(_) | InputConfig::Webhook(_));
     let observed = if let Some(input) = source.input.iter().position(is_polled) {
         mapping.observe_document(input, bytes)?
     } else {
@@ -117,6 +120,7 @@ pub async fn trial_of_source(
             }
             observed
         }
+        Some(InputConfig::Webhook(_)) => return Err(TrialError::Posted(name.to_owned())),
         Some(InputConfig::WebSocket(input)) => {
             let frames = listen(WebSocket::new(input, &agent)?).await?;
             mapping.observe_frames(0, &frames, &mut Tracker::default())

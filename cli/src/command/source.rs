@@ -64,7 +64,9 @@ async fn trial(config: &Config, name: &str, from: Option<PathBuf>) -> Result<Tri
             });
             Failure::Configuration(ConfigError(located.collect()))
         }
-        TrialError::Document(_) | TrialError::Source(_) => Failure::Failed(error.into()),
+        TrialError::Document(_) | TrialError::Source(_) | TrialError::Posted(_) => {
+            Failure::Failed(error.into())
+        }
     })
 }
 

@@ -1,20 +1,27 @@
 //! Everything that can be wrong with `[fetcher]` and the sources, found at once.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fanfare_nats::Problem;
 use fanfare_nats::event::{RESERVED_SOURCES, SourceName};
 use url::Url;
 
-use super::{Config, HttpConfig, InputConfig, Mode, Period, SocketConfig, SourceConfig, policy};
+use super::{
+    Config, HttpConfig, InputConfig, Mode, Period, SocketConfig, SourceConfig, WebhookConfig,
+    policy,
+};
 use crate::decide::MAX_FRESH_FOR;
 use crate::mapping::Mapping;
-use crate::source::is_this_machine;
+use crate::source::{Proof, is_this_machine};
 
 /// Fastest polling of a publisher, and of a server on this machine.
 const MIN_EVERY: Duration = Duration::from_secs(1);
 const MIN_EVERY_HERE: Duration = Duration::from_millis(20);
+
+/// The longest document that may be posted; each of those that wait is held in memory.
+const MAX_POSTED: usize = 16 * 1024 * 1024;
 
 /// All problems of a configuration.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
@@ -127,11 +134,18 @@ fn source_problems(source: &SourceConfig) -> Vec<Problem> {
             "needs one or more `[[source.input]]` tables".to_owned(),
         );
     }
+    let is_posted = |it: &InputConfig| matches!(it, InputConfig::Webhook(_));
+    if source.mode == Mode::Exclusive && source.input.iter().any(is_posted) {
+        let message = "`exclusive` and an input `webhook` do not go together: whoever does not hold the \
+                       lease would refuse what is posted";
+        add("mode", message.to_owned());
+    }
     problems.extend(policy::problems(source.expires_in, source.retries));
     for (n, input) in source.input.iter().enumerate() {
         let found = match input {
             InputConfig::Http(it) => http_problems(it),
             InputConfig::WebSocket(it) => socket_problems(it),
+            InputConfig::Webhook(it) => webhook_problems(it),
         };
         let found = found.into_iter().chain(header_problems(input));
         problems.extend(found.map(|it| it.under(&format!("input[{n}]"))));
@@ -203,8 +217,26 @@ fn socket_problems(input: &SocketConfig) -> Vec<Problem> {
     problems
 }
 
+fn webhook_problems(input: &WebhookConfig) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if input.webhook.parse::<SocketAddr>().is_err() {
+        let message = "is no address: write it by number, for example 127.0.0.1:8490";
+        problems.push(Problem::new("webhook", message));
+    }
+    if !(1..=MAX_POSTED).contains(&input.max_bytes) {
+        let message = format!("must be 1 to {MAX_POSTED}");
+        problems.push(Problem::new("max_bytes", message));
+    }
+    // What is read at the start is judged then.
+    let proof = input.secret.text().map(|_| Proof::of(input));
+    if let Some(Err((key, message))) = proof {
+        problems.push(Problem::new(key, message));
+    }
+    problems
+}
+
 fn header_problems(input: &InputConfig) -> Vec<Problem> {
-    let headers = input.headers().iter();
+    let headers = input.headers().into_iter().flatten();
     headers
         .filter(|(name, value)| {
             http::HeaderName::try_from(name.as_str()).is_err()

@@ -1,4 +1,5 @@
-//! One `[[source.input]]` table: a document that is polled, or a socket that is listened to.
+//! One `[[source.input]]` table: a document that is polled, a socket that is listened to, or an address
+//! that is posted to.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use super::period::Period;
 use super::secret::SecretText;
 
-/// Where items come from; the key `http` or `websocket` says which kind it is.
+/// Where items come from; the key `http`, `websocket` or `webhook` says which kind it is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "InputTable")]
 pub enum InputConfig {
@@ -15,6 +16,8 @@ pub enum InputConfig {
     Http(HttpConfig),
     /// A socket that is listened to.
     WebSocket(SocketConfig),
+    /// An address that is posted to.
+    Webhook(WebhookConfig),
 }
 
 /// A polled document: JSON where `items` is given, else RSS, Atom or JSON Feed.
@@ -71,6 +74,24 @@ pub struct SocketConfig {
     pub sequence: Option<SequenceConfig>,
 }
 
+/// What is posted: JSON.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// Where to listen, by number, for example `127.0.0.1:8490`.
+    pub webhook: String,
+    /// JSONPath of the items in a document; default the document itself.
+    pub items: String,
+    /// Expression that presents `item` in the shape of the other inputs.
+    pub reshape: Option<String>,
+    /// What senders prove themselves with.
+    pub secret: SecretText,
+    /// The header in which the secret itself is sent; without it documents are signed with it
+    /// (Standard Webhooks).
+    pub secret_header: Option<String>,
+    /// The longest document in bytes.
+    pub max_bytes: usize,
+}
+
 /// `sequence = { of = "{{ frame.Nonce }}", scope = "{{ frame.Channel }}" }`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +108,9 @@ pub struct SequenceConfig {
 struct InputTable {
     http: Option<String>,
     websocket: Option<String>,
+    webhook: Option<String>,
+    secret: Option<SecretText>,
+    secret_header: Option<String>,
     items: Option<String>,
     reshape: Option<String>,
     #[serde(default)]
@@ -110,11 +134,12 @@ impl TryFrom<InputTable> for InputConfig {
     type Error = String;
 
     fn try_from(table: InputTable) -> Result<Self, String> {
-        match (&table.http, &table.websocket) {
-            (Some(_), None) => table.into_http().map(Self::Http),
-            (None, Some(_)) => table.into_socket().map(Self::WebSocket),
-            (Some(_), Some(_)) => Err("an input has either `http` or `websocket`".to_owned()),
-            (None, None) => Err("an input needs `http` or `websocket`".to_owned()),
+        match (&table.http, &table.websocket, &table.webhook) {
+            (Some(_), None, None) => table.into_http().map(Self::Http),
+            (None, Some(_), None) => table.into_socket().map(Self::WebSocket),
+            (None, None, Some(_)) => table.into_webhook().map(Self::Webhook),
+            (None, None, None) => Err("an input needs `http`, `websocket` or `webhook`".to_owned()),
+            (_, _, _) => Err("an input has one of `http`, `websocket` and `webhook`".to_owned()),
         }
     }
 }
@@ -123,6 +148,9 @@ impl TryFrom<InputTable> for InputConfig {
 const MAX_BODY: usize = 10 * 1024 * 1024;
 /// 2 MiB; frames of 700 kB were seen.
 const MAX_FRAME: usize = 2 * 1024 * 1024;
+
+/// 1 MiB; senders of webhooks stay far below.
+const MAX_POSTED: usize = 1024 * 1024;
 
 fn refuse(kind: &str, keys: &[(&str, bool)]) -> Result<(), String> {
     match keys.iter().find(|(_, is_given)| *is_given) {
@@ -144,6 +172,8 @@ impl InputTable {
                 ("ping", self.ping.is_some()),
                 ("stale_after", self.stale_after.is_some()),
                 ("sequence", self.sequence.is_some()),
+                ("secret", self.secret.is_some()),
+                ("secret_header", self.secret_header.is_some()),
             ],
         )?;
         Ok(HttpConfig {
@@ -168,6 +198,8 @@ impl InputTable {
                 ("timeout", self.timeout.is_some()),
                 ("max_pages", self.max_pages.is_some()),
                 ("overlap", self.overlap.is_some()),
+                ("secret", self.secret.is_some()),
+                ("secret_header", self.secret_header.is_some()),
             ],
         )?;
         Ok(SocketConfig {
@@ -187,12 +219,46 @@ impl InputTable {
     }
 }
 
+impl InputTable {
+    fn into_webhook(self) -> Result<WebhookConfig, String> {
+        refuse(
+            "webhook",
+            &[
+                ("every", self.every.is_some()),
+                ("timeout", self.timeout.is_some()),
+                ("max_pages", self.max_pages.is_some()),
+                ("overlap", self.overlap.is_some()),
+                ("headers", !self.headers.is_empty()),
+                ("allow_private", self.allow_private),
+                ("subscribe", self.subscribe.is_some()),
+                ("ignore", self.ignore.is_some()),
+                ("ping_every", self.ping_every.is_some()),
+                ("ping", self.ping.is_some()),
+                ("stale_after", self.stale_after.is_some()),
+                ("sequence", self.sequence.is_some()),
+            ],
+        )?;
+        let secret = self
+            .secret
+            .ok_or("a `webhook` needs a `secret`: others reach it")?;
+        Ok(WebhookConfig {
+            webhook: self.webhook.unwrap_or_default(),
+            items: self.items.unwrap_or_else(|| "$".to_owned()),
+            reshape: self.reshape,
+            secret,
+            secret_header: self.secret_header,
+            max_bytes: self.max_bytes.unwrap_or(MAX_POSTED),
+        })
+    }
+}
+
 impl InputConfig {
     /// The address as configured; it may hold a secret in its query.
     pub fn address(&self) -> &str {
         match self {
             Self::Http(it) => &it.http,
             Self::WebSocket(it) => &it.websocket,
+            Self::Webhook(it) => &it.webhook,
         }
     }
 
@@ -201,6 +267,7 @@ impl InputConfig {
         match self {
             Self::Http(it) => it.items.as_deref(),
             Self::WebSocket(it) => it.items.as_deref(),
+            Self::Webhook(it) => Some(&it.items),
         }
     }
 
@@ -209,14 +276,16 @@ impl InputConfig {
         match self {
             Self::Http(it) => it.reshape.as_deref(),
             Self::WebSocket(it) => it.reshape.as_deref(),
+            Self::Webhook(it) => it.reshape.as_deref(),
         }
     }
 
-    /// Request headers.
-    pub fn headers(&self) -> &BTreeMap<String, SecretText> {
+    /// Request headers, where we ask.
+    pub fn headers(&self) -> Option<&BTreeMap<String, SecretText>> {
         match self {
-            Self::Http(it) => &it.headers,
-            Self::WebSocket(it) => &it.headers,
+            Self::Http(it) => Some(&it.headers),
+            Self::WebSocket(it) => Some(&it.headers),
+            Self::Webhook(_) => None,
         }
     }
 
@@ -225,6 +294,7 @@ impl InputConfig {
         let (headers, frames) = match self {
             Self::Http(it) => (&mut it.headers, None),
             Self::WebSocket(it) => (&mut it.headers, Some(&mut it.subscribe)),
+            Self::Webhook(it) => return vec![("secret".to_owned(), &mut it.secret)],
         };
         let headers = headers
             .iter_mut()

@@ -53,7 +53,7 @@ impl Compiler {
         let items = self.items(&format!("input[{n}].items"), input.items());
         let reshape = self.expression(&format!("input[{n}].reshape"), input.reshape());
         let (ignore, sequence) = match input {
-            InputConfig::Http(_) => (None, None),
+            InputConfig::Http(_) | InputConfig::Webhook(_) => (None, None),
             InputConfig::WebSocket(socket) => {
                 let ignore =
                     self.expression(&format!("input[{n}].ignore"), socket.ignore.as_deref());
