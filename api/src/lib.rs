@@ -57,6 +57,7 @@ mod server;
 mod test_send;
 mod text;
 mod topics;
+mod user;
 
 pub use config::{Config, Keys, Limits, Preconditions};
 pub use metric::Metrics;

@@ -24,7 +24,9 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
-use crate::{audience, delivery, device, event, lane, live, member, probe, test_send, topics};
+use crate::{
+    audience, delivery, device, event, lane, live, member, probe, test_send, topics, user,
+};
 
 /// The names of the two credentials.
 const KEY: &str = "key";
@@ -63,6 +65,8 @@ const OPERATING: &str = "operating";
         lane::pause::put,
         lane::pause::remove,
         member::list,
+        user::show,
+        user::remove,
         topics::list,
         audience::ask,
         probe::livez,
@@ -300,7 +304,8 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         Some("showLane" | "pauseLane" | "resumeLane") => kinds.push(Kind::NoSuchLane),
         Some("showDelivery") => kinds.push(Kind::NoSuchDelivery),
         Some("postEvent") => kinds.push(Kind::EventExists),
-        Some("listTopics" | "askAudience") => {
+        Some("showUser") => kinds.extend([Kind::NoSuchUser, Kind::IndexLoading, Kind::IndexOff]),
+        Some("listTopics" | "askAudience" | "removeUser") => {
             kinds.extend([Kind::IndexLoading, Kind::IndexOff]);
         }
         _ => {}

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     NoSuchRoute,
     /// No device with this id.
     NoSuchDevice,
+    /// Nobody has a device by this name.
+    NoSuchUser,
     /// No event with this id, or none that the asker may see.
     NoSuchEvent,
     /// No such event, no such device, or none that the asker may see.
@@ -99,6 +101,7 @@ impl Kind {
         Self::Forbidden,
         Self::NoSuchRoute,
         Self::NoSuchDevice,
+        Self::NoSuchUser,
         Self::NoSuchEvent,
         Self::NoSuchDelivery,
         Self::NoSuchLane,
@@ -131,6 +134,7 @@ impl Kind {
             Self::Forbidden => (403, "forbidden", "The key may not do this"),
             Self::NoSuchRoute => (404, "no_such_route", "There is nothing at this path"),
             Self::NoSuchDevice => (404, "no_such_device", "There is no such device"),
+            Self::NoSuchUser => (404, "no_such_user", "There is no such user"),
             Self::NoSuchEvent => (404, "no_such_event", "There is no such event"),
             Self::NoSuchDelivery => (404, "no_such_delivery", "There is no such delivery"),
             Self::NoSuchLane => (404, "no_such_lane", "There is no such lane"),

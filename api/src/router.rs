@@ -21,7 +21,9 @@ use crate::live::{self, Live};
 use crate::metric::Metrics;
 use crate::operate::Operating;
 use crate::quota::Quotas;
-use crate::{audience, delivery, device, event, lane, member, openapi, probe, test_send, topics};
+use crate::{
+    audience, delivery, device, event, lane, member, openapi, probe, test_send, topics, user,
+};
 
 const DEVICE: &str = "/v1/devices/{id}";
 const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
@@ -37,6 +39,7 @@ const LANE_PAUSE: &str = "/v1/lanes/{lane}/pause";
 pub(crate) const STREAM: &str = "/v1/stream";
 pub(crate) const MEMBERS: &str = "/v1/members";
 pub(crate) const TOPICS: &str = "/v1/topics";
+const USER: &str = "/v1/users/{user}";
 const AUDIENCE: &str = "/v1/topics/audience";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
@@ -67,6 +70,8 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (LANE_PAUSE, "PUT", &[200], OPERATE),
     (LANE_PAUSE, "DELETE", &[200], OPERATE),
     (MEMBERS, "GET", &[200], SYSTEM),
+    (USER, "GET", &[200], READ_DEVICES),
+    (USER, "DELETE", &[200], CHANGE_DEVICES),
     (TOPICS, "GET", &[200], READ),
     (AUDIENCE, "POST", &[200], READ),
     (OPENAPI, "GET", &[200], Needs::NOTHING),
@@ -86,6 +91,8 @@ const DEVICE_CHANGE: Needs = Needs::one_of(&[Right::DevicesWrite])
 const TRY: Needs = Needs::one_of(&[Right::DevicesWrite, Right::Operate]).for_tenants();
 const DEVICE_TRY: Needs = TRY.or_device();
 const PUBLISH: Needs = Needs::one_of(&[Right::Publish]).for_tenants();
+const READ_DEVICES: Needs = Needs::one_of(&[Right::Read, Right::DevicesWrite]).for_tenants();
+const CHANGE_DEVICES: Needs = Needs::one_of(&[Right::DevicesWrite]).for_tenants();
 const READ: Needs = Needs::one_of(&[Right::Read]).for_tenants();
 const SYSTEM: Needs = Needs::one_of(&[Right::Read, Right::Operate]);
 const OPERATE: Needs = Needs::one_of(&[Right::Operate]);
@@ -198,6 +205,7 @@ pub(crate) fn router(
             put(lane::pause::put).delete(lane::pause::remove),
         )
         .route(MEMBERS, get(member::list))
+        .route(USER, get(user::show).delete(user::remove))
         .route(TOPICS, get(topics::list))
         .route(AUDIENCE, post(audience::ask))
         .with_state(api.clone());

@@ -25,3 +25,4 @@ mod system;
 mod tenant;
 mod test_send;
 mod topic;
+mod user;

@@ -50,6 +50,7 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
             ..plain
         },
         // What is followed.
+        "showUser" | "removeUser" => plain.at("user", &stage.user().await),
         "listTopics" => plain,
         "askAudience" => plain.json(&json!({"topics": [TOPIC]})),
         // The system.

@@ -89,6 +89,14 @@ impl Stage {
         }
     }
 
+    /// Somebody with a device, of `main`.
+    pub async fn user(&self) -> String {
+        let body = json!({"app": "ios", "token": "token-of-user", "user": "somebody"});
+        self.as_admin(Method::PUT, "/v1/devices/of-somebody", Some(&body))
+            .await;
+        "somebody".to_owned()
+    }
+
     /// What the device shows as itself.
     pub fn own(&self) -> String {
         self.own.lock().unwrap().clone()
