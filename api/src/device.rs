@@ -158,6 +158,7 @@ pub(crate) async fn put(
         caller: &caller,
         preconditions: &preconditions,
         secret: &secret,
+        seems_new: !api.known.seems_to_have(&id),
         now: clock::now(),
     };
     let write = write(&api.broker, &id, wanted, &writer);
@@ -217,15 +218,17 @@ struct Writer<'a> {
     preconditions: &'a Preconditions,
     /// The device's, if it gets one.
     secret: &'a NewSecret,
+    /// Nothing is known of such a device; what there is may be newer.
+    seems_new: bool,
     now: Timestamp,
 }
 
 impl Writer<'_> {
-    /// Whether it may write where there is nothing. Then that is tried before anything is read, since
-    /// most who register are new, and it is the broker who says that one is not.
+    /// Whether it seems to write where there is nothing, and may. Then that is tried before anything
+    /// is read, and it is the broker who says that there is something.
     fn may_create(&self, wanted: &Wanted) -> bool {
         let may = self.caller.may_write(Ok(None), wanted.claim());
-        may.is_ok() && self.preconditions.judge(None).is_ok()
+        self.seems_new && may.is_ok() && self.preconditions.judge(None).is_ok()
     }
 }
 

@@ -3,9 +3,9 @@
 //! Readiness does not depend on it: whoever registers a device needs none of it. What needs it answers
 //! 503 until it is loaded, and tells where it is switched off.
 
-use fanfare_nats::Broker;
 use fanfare_nats::follow::{Followed, NotCurrent};
 use fanfare_nats::index::Index;
+use fanfare_nats::{Broker, DeviceId};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -40,6 +40,11 @@ impl Known {
             )),
             Err(error @ NotCurrent::Feed(_)) => Err(unavailable(&error)),
         }
+    }
+
+    /// Whether there seems to be such a device; a hint that costs nothing.
+    pub(crate) fn seems_to_have(&self, id: &DeviceId) -> bool {
+        self.0.as_ref().is_some_and(|it| it.seems_to_have(id))
     }
 
     /// Asks the devices something that may take long, on a thread for that.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::absence::Absence;
 use self::outdated::{Outdated, Unread};
+use crate::device::DeviceId;
 use crate::feed::{Change, DeviceWatch, FeedError};
 use crate::index::Index;
 use crate::{Broker, Readiness};
@@ -103,6 +104,13 @@ impl Followed {
     /// The index as of now. Hold it shortly: changes wait meanwhile.
     pub fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there seems to be such a device, as far as can be said without waiting: a hint, and
+    /// maybe older than a write that was acknowledged.
+    pub fn seems_to_have(&self, id: &DeviceId) -> bool {
+        let index = self.index.try_read();
+        index.is_ok_and(|it| it.device_id(id.hash()).is_some())
     }
 
     /// The shared index, for work on another thread.
