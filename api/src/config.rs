@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::limits::Limits;
 use crate::quota::Network;
+use crate::web;
 
 /// What an operator may choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub struct Config {
     pub preconditions: Preconditions,
     /// Addresses and networks of the proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
+    /// Origins of the web pages that may call, such as `https://app.example.org`; `*` is any.
+    pub cors_origins: Vec<String>,
     /// How much one asker may ask.
     pub limits: Limits,
     /// How events on some topics are delivered where their poster says nothing; the `[[topic]]`
@@ -102,6 +105,7 @@ impl Default for Config {
             timeout_s: 10,
             preconditions: Preconditions::Optional,
             trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
             limits: Limits::default(),
             topics: TopicPolicies::default(),
         }
@@ -133,6 +137,17 @@ impl Config {
                 problems.push(Problem::new(
                     format!("trusted_proxies[{n}]"),
                     error.to_string(),
+                ));
+            }
+        }
+        for (n, origin) in self.cors_origins.iter().enumerate() {
+            let is_alone = origin != "*" || self.cors_origins.len() == 1;
+            if !web::is_origin(origin) || !is_alone {
+                let message =
+                    "is no origin: write for example https://app.example.org, or `*` alone";
+                problems.push(Problem::new(
+                    format!("cors_origins[{n}]"),
+                    message.to_owned(),
                 ));
             }
         }
@@ -239,12 +254,14 @@ mod tests {
             stream_backlog: 1,
             timeout_s: 1,
             trusted_proxies: vec!["10.0.0.0/8".into(), "proxy".into()],
+            cors_origins: vec!["https://app.example.org".into(), "*".into()],
             ..Config::default()
         };
         let expected = [
             "listen",
             "apps[1]",
             "trusted_proxies[1]",
+            "cors_origins[1]",
             "max_body_bytes",
             "max_in_flight",
             "max_connections",

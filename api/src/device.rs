@@ -7,6 +7,7 @@
 
 pub(crate) mod document;
 pub(crate) mod missed;
+pub(crate) mod secret;
 pub(crate) mod topic;
 
 use axum::extract::State;

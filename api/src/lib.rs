@@ -35,6 +35,7 @@ mod clock;
 mod config;
 mod delivery;
 mod device;
+mod docs;
 mod event;
 mod fields;
 mod known;
@@ -58,6 +59,7 @@ mod test_send;
 mod text;
 mod topics;
 mod user;
+mod web;
 
 pub use config::{Config, Keys, Limits, Preconditions};
 pub use metric::Metrics;

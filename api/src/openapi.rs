@@ -25,7 +25,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
 use crate::{
-    audience, delivery, device, event, lane, live, member, probe, test_send, topics, user,
+    audience, delivery, device, docs, event, lane, live, member, probe, test_send, topics, user,
 };
 
 /// The names of the two credentials.
@@ -50,6 +50,7 @@ const OPERATING: &str = "operating";
         device::show,
         device::put,
         device::remove,
+        device::secret::renew,
         device::topic::put,
         device::topic::remove,
         device::missed::list,
@@ -71,6 +72,7 @@ const OPERATING: &str = "operating";
         audience::ask,
         probe::livez,
         probe::readyz,
+        docs::show,
         show,
     ),
     components(schemas(ProblemDocument)),
@@ -287,19 +289,19 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         .any(|it| it.parameter_in == ParameterIn::Header && it.name == "If-Match");
     if is_guarded {
         kinds.push(Kind::PreconditionFailed);
-        let id = operation.operation_id.as_deref();
-        if matches!(id, Some("putDevice" | "removeDevice")) {
-            kinds.push(Kind::PreconditionRequired);
-        }
     }
     let mut tags = operation.tags.iter().flatten();
     if tags.any(|it| it == OPERATING) {
         kinds.push(Kind::NotConfigured);
     }
     match operation.operation_id.as_deref() {
-        Some("showDevice" | "followTopic" | "unfollowTopic" | "testDevice" | "listMissed") => {
+        Some(
+            "showDevice" | "renewSecret" | "followTopic" | "unfollowTopic" | "testDevice"
+            | "listMissed",
+        ) => {
             kinds.push(Kind::NoSuchDevice);
         }
+        Some("putDevice" | "removeDevice") => kinds.push(Kind::PreconditionRequired),
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),
         Some("showLane" | "pauseLane" | "resumeLane") => kinds.push(Kind::NoSuchLane),
         Some("showDelivery") => kinds.push(Kind::NoSuchDelivery),

@@ -22,10 +22,12 @@ use crate::metric::Metrics;
 use crate::operate::Operating;
 use crate::quota::Quotas;
 use crate::{
-    audience, delivery, device, event, lane, member, openapi, probe, test_send, topics, user,
+    audience, delivery, device, docs, event, lane, member, openapi, probe, test_send, topics, user,
+    web,
 };
 
 const DEVICE: &str = "/v1/devices/{id}";
+const DEVICE_SECRET: &str = "/v1/devices/{id}/secret";
 const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
 const DEVICE_MISSED: &str = "/v1/devices/{id}/missed";
 const DEVICE_TEST: &str = "/v1/devices/{id}/test";
@@ -42,6 +44,7 @@ pub(crate) const TOPICS: &str = "/v1/topics";
 const USER: &str = "/v1/users/{user}";
 const AUDIENCE: &str = "/v1/topics/audience";
 const LIVEZ: &str = "/livez";
+const DOCS: &str = "/docs";
 const OPENAPI: &str = "/openapi.json";
 const READYZ: &str = "/readyz";
 /// Large events whose receipts one process counts at once; each may be thousands of reads.
@@ -55,6 +58,7 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (DEVICE, "GET", &[200, 304], DEVICE_READ),
     (DEVICE, "PUT", &[200, 201], DEVICE_PUT),
     (DEVICE, "DELETE", &[204], DEVICE_CHANGE),
+    (DEVICE_SECRET, "POST", &[200], DEVICE_CHANGE),
     (DEVICE_TOPIC, "PUT", &[200, 201], DEVICE_CHANGE),
     (DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
     (DEVICE_MISSED, "GET", &[200], DEVICE_READ),
@@ -75,6 +79,7 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (TOPICS, "GET", &[200], READ),
     (AUDIENCE, "POST", &[200], READ),
     (OPENAPI, "GET", &[200], Needs::NOTHING),
+    (DOCS, "GET", &[200], Needs::NOTHING),
     (LIVEZ, "GET", &[200], Needs::NOTHING),
     (READYZ, "GET", &[200], Needs::NOTHING),
 ];
@@ -187,6 +192,7 @@ pub(crate) fn router(
             DEVICE,
             get(device::show).put(device::put).delete(device::remove),
         )
+        .route(DEVICE_SECRET, post(device::secret::renew))
         .route(
             DEVICE_TOPIC,
             put(device::topic::put).delete(device::topic::remove),
@@ -213,9 +219,10 @@ pub(crate) fn router(
         .route(LIVEZ, get(probe::livez))
         .route(READYZ, get(probe::readyz))
         .route(OPENAPI, get(openapi::show))
+        .route(DOCS, get(docs::show))
         .with_state(api);
     let routes = limited(versioned, config).merge(probes);
-    observed(admitted(routes, access), metrics)
+    web::served(observed(admitted(routes, access), metrics), config)
 }
 
 /// What holds for every request that has a route: somebody who may come there asks.

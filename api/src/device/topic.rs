@@ -121,16 +121,16 @@ pub(crate) async fn remove(
 
 /// What a request made of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     None,
     Added,
     Replaced,
     Removed,
 }
 
-struct Changed {
+pub(super) struct Changed {
     device: Device,
-    revision: u64,
+    pub(super) revision: u64,
     change: Change,
 }
 
@@ -176,7 +176,7 @@ fn unfollow(device: &mut Device, pattern: &Pattern) -> Change {
     }
 }
 
-async fn changed(
+pub(super) async fn changed(
     broker: &Broker,
     id: &DeviceId,
     caller: &Caller,

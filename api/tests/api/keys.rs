@@ -185,6 +185,41 @@ async fn an_installation_manages_itself_and_nothing_else() {
     assert_eq!(gone.status, 204);
 }
 
+#[tokio::test]
+async fn a_device_gets_another_secret_and_the_one_before_ends() {
+    let api = Api::start_locked().await;
+    let (_, backend) = known(&api, "devices:write").await;
+    let (_, app) = known(&api, "devices:write:self").await;
+    let path = "/v1/devices/phone-1/secret";
+    let nothing = ask(&api, Method::POST, path, &backend, None).await;
+    nothing.check_problem(404, "no_such_device");
+    let put = ask(&api, Method::PUT, PHONE, &app, Some(&device("t"))).await;
+    let mut own = bearer(put.body["secret"].as_str().unwrap());
+    for by_device in [true, false, true] {
+        let who = if by_device { &own } else { &backend };
+        let renewed = ask(&api, Method::POST, path, who, None).await;
+        assert_eq!(renewed.status, 200, "{renewed:?}");
+        assert_eq!(renewed.header("cache-control"), "no-store");
+        assert_eq!(renewed.body["id"], "phone-1");
+        let before = std::mem::replace(&mut own, bearer(renewed.body["secret"].as_str().unwrap()));
+        let ended = ask(&api, Method::GET, PHONE, &before, None).await;
+        check_401(&ended, Some("invalid_token"));
+        let shown = ask(&api, Method::GET, PHONE, &own, None).await;
+        assert_eq!(shown.header("etag"), renewed.header("etag"));
+    }
+    let refused = ask(&api, Method::POST, path, &app, None).await;
+    refused.check_problem(403, "forbidden");
+    let late = [
+        ("authorization", own.as_str()),
+        ("if-match", put.header("etag")),
+    ];
+    let late = api.send(Method::POST, path, &late, None).await;
+    late.check_problem(412, "precondition_failed");
+    let shown = ask(&api, Method::GET, PHONE, &own, None).await;
+    assert_eq!(shown.status, 200, "nothing ended");
+    api.stop().await;
+}
+
 /// Another's device, one that is not there, and one whose document cannot be read look alike.
 #[tokio::test]
 async fn a_devices_secret_tells_nothing_of_other_devices() {

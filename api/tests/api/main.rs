@@ -26,3 +26,4 @@ mod tenant;
 mod test_send;
 mod topic;
 mod user;
+mod web;

@@ -24,9 +24,9 @@ pub struct Request {
 pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
     let plain = Request::default();
     Some(match operation {
-        "livez" | "readyz" | "showContract" => plain,
+        "livez" | "readyz" | "showContract" | "showDocs" => plain,
         // Devices.
-        "showDevice" | "removeDevice" => plain.at("id", DEVICE),
+        "showDevice" | "removeDevice" | "renewSecret" => plain.at("id", DEVICE),
         // With the token that is stored: that is how an installation proves itself.
         "putDevice" => plain.at("id", DEVICE).json(&document(TOKEN)),
         "followTopic" | "unfollowTopic" => plain.at("id", DEVICE).at("pattern", TOPIC),
