@@ -19,7 +19,7 @@ for it in "${llvm[@]}"; do
     flags+=" -Cllvm-args=-sanitizer-coverage-$it"
 done
 # With a target named, build scripts and macros are built without these flags.
-RUSTFLAGS="$flags" cargo build --locked --target "$host" --target-dir ../../target/fuzz
+RUSTFLAGS="$flags" cargo build --target "$host" --target-dir ../../target/fuzz
 
 for target in "${targets[@]}"; do
     mkdir -p "found/$target"
