@@ -226,6 +226,14 @@ impl Ticks {
         }
     }
 
+    /// CPU seconds of each process since `before`; user space is told in hundredths (proc(5)).
+    #[expect(clippy::cast_precision_loss, reason = "figures")]
+    pub fn seconds_since(&self, before: &Self) -> Vec<f64> {
+        let each = self.of_each.iter().zip(&before.of_each);
+        each.map(|(now, then)| (now - then) as f64 / 100.0)
+            .collect()
+    }
+
     /// Percent of the machine since `before`: each process, and everything that runs on it.
     #[expect(clippy::cast_precision_loss, reason = "figures")]
     pub fn since(&self, before: &Self) -> (Vec<f64>, f64) {
