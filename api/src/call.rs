@@ -12,6 +12,10 @@ use crate::problem::{Kind, Problem};
 /// election, which the client sits out.
 pub(crate) const BUDGET: Duration = Duration::from_secs(4);
 
+/// How long one request looks through a stream before it hands out a cursor: well within [`BUDGET`],
+/// however slow the broker is at the moment.
+pub(crate) const LOOKING: Duration = Duration::from_millis(1500);
+
 /// Runs a call and waits at most [`BUDGET`]. Without a connection nothing is sent: the client
 /// library would keep the request and send it later, after we said no.
 ///

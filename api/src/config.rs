@@ -43,6 +43,9 @@ pub struct Config {
     pub stream_backlog: usize,
     /// The longest a request may take, in seconds; a stream has no end.
     pub timeout_s: u64,
+    /// How long a client may take nothing while something is there for it, in seconds; then it is cut
+    /// off. Less than the 10 s of the drain, or a client that stands still makes our stop a failure.
+    pub standstill_s: u64,
     /// Whether a device that exists may be written without a word about its revision.
     pub preconditions: Preconditions,
     /// Addresses and networks of the proxies whose `X-Forwarded-For` is believed.
@@ -103,6 +106,7 @@ impl Default for Config {
             max_streams: 256,
             stream_backlog: 4096,
             timeout_s: 10,
+            standstill_s: 8,
             preconditions: Preconditions::Optional,
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
@@ -170,6 +174,7 @@ impl Config {
         within("stream_backlog", wide(self.stream_backlog), 1024, 1_048_576);
         // Reading a body may take 5 s, the broker 4 s: a shorter limit would hide which it was.
         within("timeout_s", self.timeout_s, 10, 120);
+        within("standstill_s", self.standstill_s, 1, 120);
         problems
     }
 
@@ -223,6 +228,11 @@ impl Config {
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_s)
     }
+
+    /// How long a client may take nothing that is there for it.
+    pub(crate) fn standstill(&self) -> Duration {
+        Duration::from_secs(self.standstill_s)
+    }
 }
 
 /// Why an address that others can reach is refused.
@@ -253,6 +263,7 @@ mod tests {
             max_streams: 0,
             stream_backlog: 1,
             timeout_s: 1,
+            standstill_s: 0,
             trusted_proxies: vec!["10.0.0.0/8".into(), "proxy".into()],
             cors_origins: vec!["https://app.example.org".into(), "*".into()],
             ..Config::default()
@@ -268,6 +279,7 @@ mod tests {
             "max_streams",
             "stream_backlog",
             "timeout_s",
+            "standstill_s",
         ];
         assert_eq!(keys(&broken), expected);
     }

@@ -34,7 +34,7 @@ use crate::operate::{Operating, Operator};
 use crate::quota::Peer;
 use crate::router::{Beside, router};
 
-use self::patience::{Patient, STANDSTILL};
+use self::patience::Patient;
 
 /// The condition of readiness that belongs to this role.
 const CONDITION: &str = "api";
@@ -180,6 +180,7 @@ impl Server {
         let ended = accept(
             self.listener,
             self.config.max_connections,
+            self.config.standstill(),
             router,
             &stop,
             || {
@@ -272,6 +273,7 @@ pub async fn run(
 pub(crate) async fn accept(
     listener: TcpListener,
     max_connections: usize,
+    standstill: Duration,
     router: Router,
     stop: &CancellationToken,
     on_stop: impl FnOnce(),
@@ -299,8 +301,12 @@ pub(crate) async fn accept(
                 }
             },
         };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "the connection ended before it began");
+        }
         let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
+            let stream = Patient::new(stream, standstill);
             converse(stream, Peer(peer), router, stop).await;
             drop(place);
         });
@@ -319,10 +325,7 @@ pub(crate) async fn accept(
 }
 
 /// One connection, until its client is done or the request in flight at the stop is answered.
-async fn converse(stream: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "the connection ended before it began");
-    }
+async fn converse(stream: Patient<TcpStream>, peer: Peer, router: Router, stop: CancellationToken) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -331,7 +334,7 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router, stop: Cancellat
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(Patient::new(stream, STANDSTILL)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

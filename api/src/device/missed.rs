@@ -12,12 +12,13 @@ use http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::{Found, find};
 use crate::access::Caller;
 use crate::body::DevicePath;
-use crate::call::{bounded, no_answer, unavailable};
+use crate::call::{LOOKING, bounded, no_answer, unavailable};
 use crate::clock;
 use crate::page::{Listed, Page};
 use crate::problem::{Kind, Problem};
@@ -224,7 +225,9 @@ async fn look(
 ) -> Result<(Vec<Missed>, Option<Range>), Problem> {
     let mut items = Vec::new();
     let lowest = range.before.saturating_sub(MOST_PLACES).max(range.from);
-    while lowest < range.before {
+    let begun = Instant::now();
+    let mut is_end = range.before <= range.from;
+    while !is_end && lowest < range.before && begun.elapsed() < LOOKING {
         let n_places = (range.before - lowest).min(AT_A_TIME);
         let stretch = api.broker.events_before(range.before, n_places).await;
         let stretch = stretch.map_err(|error| unavailable(&error))?;
@@ -240,14 +243,9 @@ async fn look(
             items.push(missed);
         }
         range.before = stretch.next;
-        if stretch.is_end {
-            break;
-        }
+        is_end = stretch.is_end || range.before <= range.from;
     }
-    if range.from < range.before && range.before == lowest {
-        return Ok((items, Some(range)));
-    }
-    Ok((items, None))
+    Ok((items, (!is_end).then_some(range)))
 }
 
 /// What the device is told of an event, if it concerns it. A nonce is told by its push alone, and

@@ -8,11 +8,12 @@ use axum::response::Response;
 use fanfare_nats::story::read::StoryError;
 use http::Uri;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::wanted::{Pairs, Wanted};
 use crate::access::Caller;
-use crate::call::{bounded, no_answer, unavailable};
+use crate::call::{LOOKING, bounded, no_answer, unavailable};
 use crate::page::{Listed, Page};
 use crate::problem::{Kind, Problem};
 use crate::router::{Api, EVENTS};
@@ -101,7 +102,8 @@ async fn read(
         None => 0,
     };
     let (mut events, mut left) = (Vec::new(), PLACES);
-    while left > 0 {
+    let begun = Instant::now();
+    while left > 0 && begun.elapsed() < LOOKING {
         let stretch = api.broker.events_before(before, STEP.min(left)).await?;
         for stored in &stretch.items {
             if stored.seq < lowest {

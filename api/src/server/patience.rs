@@ -8,10 +8,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a client may take nothing while something is there for it. Shorter than the drain, so
-/// that a client which stands still does not make our stop a failure.
-pub(super) const STANDSTILL: Duration = Duration::from_secs(8);
-
 /// A stream whose writes fail with [`io::ErrorKind::TimedOut`] when nothing goes out for a while.
 #[derive(Debug)]
 pub(super) struct Patient<S> {
@@ -93,6 +89,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+
+    const STANDSTILL: Duration = Duration::from_secs(8);
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {

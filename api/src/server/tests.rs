@@ -33,7 +33,10 @@ async fn fixture(paths: Router, config: Config) -> Fixture {
     let url = format!("http://{}", server.address());
     let stop = CancellationToken::new();
     let (mut serving, stopped) = (JoinSet::new(), stop.clone());
-    serving.spawn(async move { accept(server.listener, 16, router, &stopped, || {}).await });
+    serving.spawn(async move {
+        let standstill = std::time::Duration::from_secs(8);
+        accept(server.listener, 16, standstill, router, &stopped, || {}).await
+    });
     // Already installed by another test is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -200,7 +200,13 @@ async fn publish_large(api: &Api, like: &Event, range: std::ops::Range<usize>) {
 
 #[tokio::test]
 async fn a_reader_that_stands_still_is_dropped_with_a_reason_and_the_others_are_not_held_up() {
-    let api = Api::start().await;
+    // Who stands still is told why: he is not cut off before, however long all this takes.
+    let standstill_s = 120;
+    let config = Config {
+        standstill_s,
+        ..Config::default()
+    };
+    let api = Api::start_with(config).await;
     let mut still = Reader::open(&api, "", &[]).await;
     let mut well = Reader::open(&api, "", &[]).await;
     post_to(&api, "small", "all").await;
