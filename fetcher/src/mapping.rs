@@ -5,6 +5,7 @@ mod document;
 mod encoding;
 mod feed;
 mod filter;
+mod harmless;
 mod item;
 mod items;
 mod observation;

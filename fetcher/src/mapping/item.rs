@@ -7,7 +7,7 @@ use minijinja::{Value, context};
 
 use super::observation::{Observation, Observed, Reason, Reject};
 use super::template::{Slot, TemplateError};
-use super::{InputMapping, Mapping, parse_time, text};
+use super::{InputMapping, Mapping, harmless, parse_time, text};
 use crate::level::{LevelPolicy, Reading};
 
 /// Longest id in bytes; the longest recorded one has 91.
@@ -238,14 +238,21 @@ impl Mapping {
             .templates
             .text(&self.title, context)
             .map_err(because(Reason::Title, "title"))?
+            .map(|it| harmless::line(&it))
+            .filter(|it| !it.is_empty())
             .ok_or_else(|| (Reason::Title, "title: is empty".to_owned()))?;
         let texts = &self.texts;
         let body = self.field("body", texts.body.as_ref(), context)?;
+        let body = body
+            .map(|it| harmless::prose(&it))
+            .filter(|it| !it.is_empty());
+        let url = self.field("url", texts.url.as_ref(), context)?;
+        let image = self.field("image", texts.image.as_ref(), context)?;
         let shown = Content {
             title: text::cut(&title, MAX_TITLE),
             body: body.map(|it| text::cut(&it, MAX_BODY)),
-            url: self.field("url", texts.url.as_ref(), context)?,
-            image: self.field("image", texts.image.as_ref(), context)?,
+            url: url.and_then(harmless::link),
+            image: image.and_then(harmless::picture),
             thread: self.field("thread", texts.thread.as_ref(), context)?,
             sound: self.field("sound", texts.sound.as_ref(), context)?,
             interruption: self.field("interruption", texts.interruption.as_ref(), context)?,
