@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
+use fanfare_nats::event::SourceName;
 use fanfare_nats::{DeviceId, Lane, Pattern, Tenant};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -169,6 +170,34 @@ impl<S: Send + Sync> FromRequestParts<S> for LanePath {
         let lane: String = path(parts, state).await?;
         let lane = Lane::parse(&lane).ok_or_else(crate::lane::no_such_lane)?;
         Ok(Self(lane))
+    }
+}
+
+/// The source that the path names. What is no source's name is one that there is not.
+#[derive(Debug)]
+pub(crate) struct SourcePath(pub(crate) SourceName);
+
+impl<S: Send + Sync> FromRequestParts<S> for SourcePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let source: String = path(parts, state).await?;
+        let source = SourceName::parse(&source).map_err(|_| crate::source::no_such_source())?;
+        Ok(Self(source))
+    }
+}
+
+/// The dead letter that the path names. What is no number is one that there is not.
+#[derive(Debug)]
+pub(crate) struct LetterPath(pub(crate) u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for LetterPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let number: String = path(parts, state).await?;
+        let number = number.parse().ok().filter(|it| *it > 0);
+        Ok(Self(number.ok_or_else(crate::dead_letter::no_such_letter)?))
     }
 }
 

@@ -25,7 +25,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
 use crate::{
-    audience, delivery, device, docs, event, lane, live, member, probe, test_send, topics, user,
+    audience, dead_letter, delivery, device, docs, event, lane, live, member, probe, source,
+    test_send, topics, user,
 };
 
 /// The names of the two credentials.
@@ -70,6 +71,13 @@ const OPERATING: &str = "operating";
         user::remove,
         topics::list,
         audience::ask,
+        source::list,
+        source::show,
+        source::pause::put,
+        source::pause::remove,
+        dead_letter::list,
+        dead_letter::show,
+        dead_letter::replay::post,
         probe::livez,
         probe::readyz,
         docs::show,
@@ -290,6 +298,12 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
     if is_guarded {
         kinds.push(Kind::PreconditionFailed);
     }
+    refusals_of_its_own(operation, &mut kinds);
+    kinds
+}
+
+/// What goes by the tag and the name of an operation.
+fn refusals_of_its_own(operation: &Operation, kinds: &mut Vec<Kind>) {
     let mut tags = operation.tags.iter().flatten();
     if tags.any(|it| it == OPERATING) {
         kinds.push(Kind::NotConfigured);
@@ -304,6 +318,8 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         Some("putDevice" | "removeDevice") => kinds.push(Kind::PreconditionRequired),
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),
         Some("showLane" | "pauseLane" | "resumeLane") => kinds.push(Kind::NoSuchLane),
+        Some("showSource" | "pauseSource" | "resumeSource") => kinds.push(Kind::NoSuchSource),
+        Some("showDeadLetter" | "replayDeadLetters") => kinds.push(Kind::NoSuchDeadLetter),
         Some("showDelivery") => kinds.push(Kind::NoSuchDelivery),
         Some("postEvent") => kinds.push(Kind::EventExists),
         Some("showUser") => kinds.extend([Kind::NoSuchUser, Kind::IndexLoading, Kind::IndexOff]),
@@ -312,7 +328,6 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
         }
         _ => {}
     }
-    kinds
 }
 
 #[cfg(test)]

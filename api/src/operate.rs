@@ -7,7 +7,7 @@
 //! Where no keys are asked for, a page in a browser on the same machine must not be able to operate.
 //! It is not: every one of these routes is a `PUT`, a `DELETE`, or a `POST` with a body of JSON. None
 //! of them is a "simple" request (Fetch, section 3.2), so a browser asks first, with an `OPTIONS`
-//! that this API does not grant; and a name that points to this machine is refused
+//! that this API grants only to origins that its configuration names; and a name that points to this machine is refused
 //! (`access.rs`). A header of our own would add nothing.
 
 pub(crate) mod pause;

@@ -54,6 +54,10 @@ pub(crate) enum Kind {
     NoSuchDelivery,
     /// No notifier with its app was ever started.
     NoSuchLane,
+    /// No fetcher ever began to read it.
+    NoSuchSource,
+    /// No dead letter has this number, or it is too old.
+    NoSuchDeadLetter,
     /// The path exists, the method does not.
     MethodNotAllowed,
     /// The client was too slow with its body.
@@ -105,6 +109,8 @@ impl Kind {
         Self::NoSuchEvent,
         Self::NoSuchDelivery,
         Self::NoSuchLane,
+        Self::NoSuchSource,
+        Self::NoSuchDeadLetter,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::EventExists,
@@ -138,6 +144,8 @@ impl Kind {
             Self::NoSuchEvent => (404, "no_such_event", "There is no such event"),
             Self::NoSuchDelivery => (404, "no_such_delivery", "There is no such delivery"),
             Self::NoSuchLane => (404, "no_such_lane", "There is no such lane"),
+            Self::NoSuchSource => (404, "no_such_source", "There is no such source"),
+            Self::NoSuchDeadLetter => (404, "no_such_dead_letter", "There is no such dead letter"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method is not allowed here"),
             Self::RequestTimeout => (408, "request_timeout", "The body took too long to arrive"),
             Self::EventExists => (409, "event_exists", "The id stands for another event"),

@@ -22,8 +22,8 @@ use crate::metric::Metrics;
 use crate::operate::Operating;
 use crate::quota::Quotas;
 use crate::{
-    audience, delivery, device, docs, event, lane, member, openapi, probe, test_send, topics, user,
-    web,
+    audience, dead_letter, delivery, device, docs, event, lane, member, openapi, probe, source,
+    test_send, topics, user, web,
 };
 
 const DEVICE: &str = "/v1/devices/{id}";
@@ -39,6 +39,12 @@ pub(crate) const LANES: &str = "/v1/lanes";
 const LANE: &str = "/v1/lanes/{lane}";
 const LANE_PAUSE: &str = "/v1/lanes/{lane}/pause";
 pub(crate) const STREAM: &str = "/v1/stream";
+pub(crate) const DEAD_LETTERS: &str = "/v1/dead-letters";
+const DEAD_LETTER: &str = "/v1/dead-letters/{number}";
+const REPLAY: &str = "/v1/dead-letters/replay";
+pub(crate) const SOURCES: &str = "/v1/sources";
+const SOURCE: &str = "/v1/sources/{source}";
+const SOURCE_PAUSE: &str = "/v1/sources/{source}/pause";
 pub(crate) const MEMBERS: &str = "/v1/members";
 pub(crate) const TOPICS: &str = "/v1/topics";
 const USER: &str = "/v1/users/{user}";
@@ -78,6 +84,13 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (USER, "DELETE", &[200], CHANGE_DEVICES),
     (TOPICS, "GET", &[200], READ),
     (AUDIENCE, "POST", &[200], READ),
+    (SOURCES, "GET", &[200], SYSTEM),
+    (SOURCE, "GET", &[200], SYSTEM),
+    (SOURCE_PAUSE, "PUT", &[200], OPERATE),
+    (SOURCE_PAUSE, "DELETE", &[200], OPERATE),
+    (DEAD_LETTERS, "GET", &[200], OPERATE),
+    (DEAD_LETTER, "GET", &[200], OPERATE),
+    (REPLAY, "POST", &[200], OPERATE),
     (OPENAPI, "GET", &[200], Needs::NOTHING),
     (DOCS, "GET", &[200], Needs::NOTHING),
     (LIVEZ, "GET", &[200], Needs::NOTHING),
@@ -204,16 +217,11 @@ pub(crate) fn router(
         .route(EVENT, get(event::shown::show))
         .route(DELIVERY, get(delivery::show))
         .route(STREAM, get(live::show))
-        .route(LANES, get(lane::list))
-        .route(LANE, get(lane::show))
-        .route(
-            LANE_PAUSE,
-            put(lane::pause::put).delete(lane::pause::remove),
-        )
         .route(MEMBERS, get(member::list))
         .route(USER, get(user::show).delete(user::remove))
         .route(TOPICS, get(topics::list))
         .route(AUDIENCE, post(audience::ask))
+        .merge(system())
         .with_state(api.clone());
     let probes = Router::new()
         .route(LIVEZ, get(probe::livez))
@@ -223,6 +231,26 @@ pub(crate) fn router(
         .with_state(api);
     let routes = limited(versioned, config).merge(probes);
     web::served(observed(admitted(routes, access), metrics), config)
+}
+
+/// Lanes, sources, and what was given up.
+fn system() -> Router<Api> {
+    Router::new()
+        .route(LANES, get(lane::list))
+        .route(LANE, get(lane::show))
+        .route(
+            LANE_PAUSE,
+            put(lane::pause::put).delete(lane::pause::remove),
+        )
+        .route(SOURCES, get(source::list))
+        .route(SOURCE, get(source::show))
+        .route(
+            SOURCE_PAUSE,
+            put(source::pause::put).delete(source::pause::remove),
+        )
+        .route(DEAD_LETTERS, get(dead_letter::list))
+        .route(DEAD_LETTER, get(dead_letter::show))
+        .route(REPLAY, post(dead_letter::replay::post))
 }
 
 /// What holds for every request that has a route: somebody who may come there asks.

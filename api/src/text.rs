@@ -73,6 +73,15 @@ fn shown(clean: &str, most: usize) -> Read<String> {
     Ok(clean.to_owned())
 }
 
+/// Text of others as it can be shown: on one line, without what a person cannot see, cut off.
+pub(crate) fn harmless(text: &str, most: usize) -> String {
+    let seen = text
+        .chars()
+        .map(|it| if it.is_whitespace() { ' ' } else { it });
+    let seen = seen.filter(|it| !it.is_control() && !is_bidi(*it));
+    seen.take(most).collect()
+}
+
 /// Embeddings, overrides and isolates, which make a text read differently from what it is. The
 /// plain direction marks stay: right-to-left languages need them.
 fn is_bidi(it: char) -> bool {

@@ -21,6 +21,7 @@ mod reach;
 mod sim;
 mod since;
 mod source;
+mod sources;
 mod up;
 mod verify;
 mod why;
@@ -82,6 +83,8 @@ enum Which {
     Keys(keys::Keys),
     /// Shows the lanes, pauses and resumes them
     Lanes(lanes::Lanes),
+    /// Shows the sources, pauses and resumes them
+    Sources(sources::Sources),
     /// Shows which fetcher reads each exclusive source, and moves that to another one
     Leases(leases::Leases),
     /// Shows every process that runs: role, machine, version, whether it is ready
@@ -101,17 +104,18 @@ impl Command {
             Which::Demo(demo) => Box::pin(demo.run(&common, environment)).await,
             Which::Init(init) => init.run(),
             Which::Check(check) => check.run(&common, environment),
-            Which::Source(source) => source.run(&common, environment).await,
-            Which::Admin(admin) => admin.run(&common, environment).await,
+            Which::Source(source) => Box::pin(source.run(&common, environment)).await,
+            Which::Admin(admin) => Box::pin(admin.run(&common, environment)).await,
             Which::Doctor(doctor) => Box::pin(doctor.run(&common, environment)).await,
             Which::Verify(verify) => Box::pin(verify.run(&common, environment)).await,
             Which::Why(why) => Box::pin(why.run(&common, environment)).await,
             Which::DeadLetters(letters) => Box::pin(letters.run(&common, environment)).await,
             Which::Keys(keys) => Box::pin(keys.run(&common, environment)).await,
             Which::Lanes(lanes) => Box::pin(lanes.run(&common, environment)).await,
+            Which::Sources(sources) => Box::pin(sources.run(&common, environment)).await,
             Which::Leases(leases) => Box::pin(leases.run(&common, environment)).await,
             Which::Members(members) => Box::pin(members.run(&common, environment)).await,
-            Which::Push(push) => push.run(&common, environment).await,
+            Which::Push(push) => Box::pin(push.run(&common, environment)).await,
             Which::Sim(sim) => sim.run(&common, environment).await,
         }
     }

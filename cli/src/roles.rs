@@ -237,6 +237,7 @@ impl Composition {
                     fanfare_api::Operator::new(broker::operator(options))
                 });
                 let run = fanfare_api::run(config, broker, operator, metrics, readiness, stop);
+                let run = Box::pin(run);
                 tasks.spawn(async { run.await.context("the api failed") });
             }
         }

@@ -33,6 +33,7 @@ mod known;
 pub mod level;
 pub mod mapping;
 pub mod metric;
+mod pause;
 mod pump;
 mod run;
 pub mod source;

@@ -49,6 +49,7 @@ pub struct Metrics {
     poll_seconds: PollSeconds,
     last_success: Family<SourceLabel, Gauge>,
     connected: Family<SourceLabel, Gauge>,
+    paused: Family<SourceLabel, Gauge>,
     gaps: Family<SourceLabel, Counter>,
     restarts: Family<SourceLabel, Counter>,
     lease: Family<SourceLabel, Gauge>,
@@ -72,6 +73,7 @@ impl Default for Metrics {
             poll_seconds: Family::new_with_constructor(poll_histogram as fn() -> Histogram),
             last_success: Family::default(),
             connected: Family::default(),
+            paused: Family::default(),
             gaps: Family::default(),
             restarts: Family::default(),
             lease: Family::default(),
@@ -102,6 +104,8 @@ impl Metrics {
         );
         let help = "Open sockets of the source";
         registry.register("source_connected", help, m.connected.clone());
+        let help = "1 while an operator's pause keeps this process from reading the source";
+        registry.register("source_paused", help, m.paused.clone());
         let help = "Gaps in the numbers of a socket's frames";
         registry.register("source_gaps", help, m.gaps.clone());
         let help = "Pumps that ended by an error or panic and were started again";
@@ -141,6 +145,7 @@ impl Metrics {
         drop(self.poll_seconds.get_or_create(&label));
         drop(self.last_success.get_or_create(&label));
         drop(self.connected.get_or_create(&label));
+        drop(self.paused.get_or_create(&label));
         drop(self.gaps.get_or_create(&label));
         drop(self.restarts.get_or_create(&label));
         drop(self.lease.get_or_create(&label));
@@ -239,6 +244,17 @@ impl SourceMetrics {
             .inc_by(change);
     }
 
+    /// Notes whether an operator's pause keeps the source from being read.
+    pub fn paused(&self, is_paused: bool) {
+        let paused = self.all.paused.get_or_create(&self.label());
+        paused.set(i64::from(is_paused));
+    }
+
+    /// Whether it does.
+    pub fn is_paused(&self) -> bool {
+        self.all.paused.get_or_create(&self.label()).get() == 1
+    }
+
     /// Counts gaps.
     pub fn missed(&self, n: u64) {
         self.all.gaps.get_or_create(&self.label()).inc_by(n);
@@ -311,6 +327,7 @@ impl SourceMetrics {
             "events": by(&self.all.events, &EventResult::ALL.map(EventResult::as_str)),
             "sockets_open": self.all.connected.get_or_create(&self.label()).get(),
             "restarts": self.n_restarts(),
+            "is_paused": self.is_paused(),
             "holds_lease": self.is_holder(),
             "last_success": last_success.filter(|it| it.as_second() > 0),
             "last_error": self.last_error.told(),

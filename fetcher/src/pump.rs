@@ -21,6 +21,7 @@ use crate::config::{InputConfig, SourceConfig};
 use crate::intake::ReadError;
 use crate::mapping::Mapping;
 use crate::metric::SourceMetrics;
+use crate::pause::Pauses;
 use crate::source::{CatchUp, SourceError, WebSocket, Webhook};
 use begin::{Beginning, Polled};
 use listen::Listener;
@@ -52,6 +53,10 @@ pub(crate) struct Pump {
     pub(crate) metrics: SourceMetrics,
     /// The lease of an exclusive source: nothing is done with the source when it is over.
     pub(crate) tenure: Option<Tenure>,
+    /// What operators say.
+    pub(crate) pauses: Pauses,
+    /// Nobody read the source for a while, because it was paused.
+    pub(crate) is_resumed: bool,
 }
 
 impl Pump {
@@ -70,8 +75,9 @@ impl Pump {
         };
         let intake = Arc::new(intake);
         let catch_ups: Vec<_> = polled.iter().map(|it| it.http.catch_up()).collect();
-        if self.tenure.is_some() {
-            // Nobody has read since the last holder stopped.
+        // Nobody has read since the last holder stopped, or since the pause began.
+        let catches_up = self.tenure.is_some() || self.is_resumed;
+        if catches_up {
             catch_ups.iter().for_each(CatchUp::ask);
         }
         let listener = |input| Listener {
@@ -82,6 +88,7 @@ impl Pump {
             broker: self.broker.clone(),
             metrics: self.metrics.clone(),
             catch_ups: catch_ups.clone(),
+            catches_up,
             stop: stop.clone(),
         };
         let mut inputs = JoinSet::new();

@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::config::{Config, Mode};
 use crate::exclusive::Exclusive;
 use crate::metric::Metrics;
+use crate::pause::pauses;
 use crate::pump::Pump;
 
 /// A pump that ran so long begins again with the shortest pause.
@@ -64,6 +65,8 @@ pub async fn run(
     } else {
         drop(census); // Then nobody's members are read.
     }
+    let (teller, pauses) = pauses();
+    sources.spawn(teller.run(broker.clone(), stop.clone()));
     for source in config.source {
         let mode = source.mode;
         let pump = Pump {
@@ -73,6 +76,8 @@ pub async fn run(
             agent: Arc::clone(&agent),
             broker: broker.clone(),
             tenure: None,
+            pauses: pauses.clone(),
+            is_resumed: false,
         };
         match mode {
             Mode::Shared => sources.spawn(supervise(pump, stop.clone())),
@@ -105,8 +110,42 @@ fn service(sources: Vec<String>, metrics: Metrics) -> Service {
     }
 }
 
+/// Keeps a pump running until `stop`, except while the source is paused: then each input finishes its
+/// batch, and every connection is closed.
+pub(crate) async fn supervise(mut pump: Pump, stop: CancellationToken) {
+    let name = pump.source.name.clone();
+    let mut pauses = pump.pauses.clone();
+    loop {
+        let metrics = pump.metrics.clone();
+        let mut is_told = false;
+        let over = pauses.over(&name, |until| {
+            metrics.paused(true);
+            if !is_told {
+                tracing::info!(source.name = name, %until, "source paused by an operator");
+            }
+            is_told = true;
+        });
+        if stop.run_until_cancelled(over).await.is_none() {
+            return;
+        }
+        if is_told {
+            pump.metrics.paused(false);
+            pump.is_resumed = true;
+            tracing::info!(source.name = name, "source goes on");
+        }
+        let reading = stop.child_token();
+        let mut kept = std::pin::pin!(keep(pump.clone(), reading.clone()));
+        tokio::select! {
+            () = &mut kept => return,
+            () = pauses.begun(&name) => {}
+        }
+        reading.cancel();
+        kept.await;
+    }
+}
+
 /// Starts a pump, and again whenever it ends before `stop`.
-pub(crate) async fn supervise(pump: Pump, stop: CancellationToken) {
+async fn keep(pump: Pump, stop: CancellationToken) {
     let name = pump.source.name.clone();
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
     while !stop.is_cancelled() {

@@ -488,3 +488,64 @@ async fn a_gap_and_a_reopened_socket_each_make_the_rest_input_catch_up_at_once()
     assert_eq!(n_asked(), 3);
     a.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_source_is_not_read_and_what_came_meanwhile_is_told_afterwards() {
+    let server = TestServer::start().await;
+    let feed = Arc::new(Feed::default());
+    let rest = feed.serve().await;
+    let socket = Socket::start().await;
+    let other = quakes_config(&rest.base, "b", None).replace("\"usgs\"", "\"other\"");
+    let config = quakes_config(&rest.base, "a", Some(&socket.url)) + &other;
+    let operator = server.broker("ops").await;
+    let usgs = SourceName::parse("usgs").unwrap();
+    let hour = now() + SignedDuration::from_hours(1);
+
+    // Paused before it ever began, and through a restart: nothing is asked for.
+    operator
+        .ensure(&Topology::new(1, Vec::new()))
+        .await
+        .unwrap();
+    operator.pause_source(&usgs, hour, now()).await.unwrap();
+    for _ in 0..2 {
+        let paused = Fetcher::start(&server, "a", &config).await;
+        eventually(async || equal("is paused", paused.of("usgs").is_paused(), true)).await;
+        assert_eq!(paused.n_polls("usgs"), 0);
+        paused.stop().await;
+    }
+    let fetcher = Fetcher::start(&server, "a", &config).await;
+    operator.resume_source(&usgs).await.unwrap();
+    feed.taken_in("a").await;
+    eventually(async || equal("open sockets", socket.n_open(), 1)).await;
+    feed.show("a", vec![feed.quake("us1", 5.0)]);
+    eventually(async || equal("stored", fetcher.n_stored("usgs"), 1)).await;
+
+    // Paused while it reads: the socket is closed, polls end.
+    operator.pause_source(&usgs, hour, now()).await.unwrap();
+    eventually(async || equal("is paused", fetcher.of("usgs").is_paused(), true)).await;
+    eventually(async || equal("open sockets", socket.n_open(), 0)).await;
+    let usgs_now = async || {
+        let reports = operator.sources(now()).await.unwrap();
+        reports.into_iter().find(|it| it.source == "usgs").unwrap()
+    };
+    let before = usgs_now().await;
+    assert_eq!(before.pause.as_ref().map(|it| it.until), Some(hour));
+    assert!(!before.cursors.is_empty(), "{before:?}");
+    let n_polls = fetcher.n_polls("usgs");
+    feed.show("a", vec![feed.quake("us1", 5.0), feed.quake("us2", 5.0)]);
+    let others = fetcher.n_polls("other");
+    let is_later = || (fetcher.n_polls("other") >= others + 10).then_some(());
+    eventually(async || is_later().ok_or_else(|| "the other source is read".to_owned())).await;
+    assert_eq!(fetcher.n_polls("usgs"), n_polls);
+    assert_eq!(usgs_now().await, before);
+
+    // It ends by itself: this pause is to end soon.
+    let soon = now() + SignedDuration::from_millis(1500);
+    operator.pause_source(&usgs, soon, now()).await.unwrap();
+    eventually(async || equal("stored", fetcher.n_stored("usgs"), 2)).await;
+    assert!(now() >= soon, "not before its end");
+    eventually(async || equal("open sockets", socket.n_open(), 1)).await;
+    let levels = levels(&operator, "usgs", "us2").await;
+    assert_eq!(levels.len(), 1);
+    fetcher.stop().await;
+}

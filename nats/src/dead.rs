@@ -6,6 +6,7 @@
 
 mod case;
 mod now;
+mod page;
 mod read;
 mod replay;
 mod trail;

@@ -10,6 +10,7 @@
 //! Architecture invariant: it only tells. Nothing that is asked here changes anything.
 
 mod answer;
+mod ask;
 mod last_error;
 
 use std::collections::BTreeMap;

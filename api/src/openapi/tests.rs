@@ -126,6 +126,10 @@ fn what_is_described_is_what_is_read() {
     check_fields("AudienceDocument", |it| {
         audience::read(it).map_or_else(details, |_| Vec::new())
     });
+    check_fields("ReplayDocument", |it| {
+        crate::dead_letter::replay::read(it, crate::clock::now())
+            .map_or_else(details, |_| Vec::new())
+    });
     check_fields("TopicDocument", |it| {
         device::document::filters(it).map_or_else(details, |_| Vec::new())
     });

@@ -68,7 +68,7 @@ fn end_of(value: Value, now: Timestamp) -> Read<Timestamp> {
 }
 
 /// A length of time; a day is 24 hours.
-fn length(text: &str) -> Option<SignedDuration> {
+pub(crate) fn length(text: &str) -> Option<SignedDuration> {
     if text.is_empty() || text.len() > MAX_LENGTH || text.contains('-') {
         return None;
     }

@@ -13,7 +13,7 @@ use crate::harness::{Answer, Api};
 
 const REVISION: u64 = 1000;
 
-async fn register(api: &Api, id: &str, topics: &Value) {
+pub(crate) async fn register(api: &Api, id: &str, topics: &Value) {
     let body = json!({"app": "ios", "token": format!("canary-{id}"), "topics": topics});
     let answer = api.put(&format!("/v1/devices/{id}"), &[], &body).await;
     assert_eq!(answer.status, 201, "{answer:?}");

@@ -17,7 +17,7 @@ use super::reach::Reach;
 use crate::exit::Failure;
 
 /// A pause without an end is one of ten years.
-const FOR_EVER: SignedDuration = SignedDuration::from_hours(24 * 3652);
+pub(super) const FOR_EVER: SignedDuration = SignedDuration::from_hours(24 * 3652);
 
 #[derive(Args)]
 pub(crate) struct Lanes {
@@ -113,7 +113,7 @@ fn read(lane: &str) -> Result<Lane, Failure> {
     })
 }
 
-fn lasting(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn lasting(text: &str) -> Result<SignedDuration, String> {
     let lasting: SignedDuration = text.parse().map_err(|_| "is no time such as 30m")?;
     if lasting.is_positive() && lasting <= FOR_EVER {
         Ok(lasting)
@@ -136,7 +136,7 @@ async fn known(done: Result<LaneReport, LaneError>, broker: &Broker) -> anyhow::
     })
 }
 
-fn shown(at: Timestamp) -> String {
+pub(super) fn shown(at: Timestamp) -> String {
     at.round(Unit::Second).unwrap_or(at).to_string()
 }
 

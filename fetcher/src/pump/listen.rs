@@ -31,6 +31,8 @@ pub(super) struct Listener {
     pub(super) metrics: SourceMetrics,
     /// The polled inputs of the source.
     pub(super) catch_ups: Vec<CatchUp>,
+    /// Nobody has read for a while.
+    pub(super) catches_up: bool,
     pub(super) stop: CancellationToken,
 }
 
@@ -127,8 +129,8 @@ impl Listener {
             Payload::Frames(frames) => {
                 if frames.is_empty() {
                     tracker.reset(); // Just opened.
-                    if self.intake.is_exclusive() {
-                        // What was shown between the last holder's end and now is on no socket.
+                    if self.catches_up {
+                        // What was shown between the end of the last reading and now is on no socket.
                         self.catch_up();
                     }
                 }

@@ -169,11 +169,11 @@ impl Broker {
             questions.ask(entry, now);
         }
         let answers = questions.answers(self, now, each).await?;
-        stream::iter(entries)
-            .map(|entry| answers.of(self, entry, now))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
+        // A list first: a closure over borrowed letters within the stream is of one lifetime only.
+        let asked = entries.iter().map(|it| answers.of(self, it, now));
+        let asked: Vec<_> = asked.collect();
+        let known = stream::iter(asked).buffered(AT_ONCE);
+        known.try_collect().await
     }
 }
 

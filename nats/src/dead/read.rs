@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -116,6 +117,11 @@ impl Entry {
         }
     }
 
+    pub(super) fn of(message: &StreamMessage) -> Self {
+        let at = timestamp(message.time);
+        Self::read(message.sequence, at, &message.subject, &message.payload)
+    }
+
     /// The letter, if it is one.
     pub fn letter(&self) -> Option<&DeadLetter> {
         match &self.found {
@@ -157,7 +163,7 @@ pub enum ReadDeadError {
 
 impl Wanted {
     /// The subjects that can hold what is wanted.
-    fn filters(&self, names: &Names) -> Vec<String> {
+    pub(super) fn filters(&self, names: &Names) -> Vec<String> {
         let any = || "*".to_owned();
         let mut filters = Vec::new();
         if self.kind != Some(Kind::Advisory) {
@@ -261,11 +267,7 @@ impl Broker {
         let stream = self.reads.get_stream_no_info(&name).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
         match stream.get_raw_message(seq).await {
-            Ok(message) => {
-                let at = timestamp(message.time);
-                let entry = Entry::read(seq, at, &message.subject, &message.payload);
-                Ok(Some(entry))
-            }
+            Ok(message) => Ok(Some(Entry::of(&message))),
             Err(error) => match error.kind() {
                 RawMessageErrorKind::NoMessageFound => Ok(None),
                 RawMessageErrorKind::InvalidSubject

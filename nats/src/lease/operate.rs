@@ -113,7 +113,10 @@ impl Broker {
     }
 
     /// The last message of each key that matches, oldest first, from the leader.
-    async fn control_records(&self, keys: &str) -> Result<Vec<StreamMessage>, LeaseError> {
+    pub(crate) async fn control_records(
+        &self,
+        keys: &str,
+    ) -> Result<Vec<StreamMessage>, LeaseError> {
         let read = |error: &dyn std::fmt::Display| LeaseError::Read(error.to_string());
         let bucket = self.names.control_bucket();
         let stream = self.reads.get_stream_no_info(format!("KV_{bucket}")).await;
@@ -228,7 +231,7 @@ impl Broker {
     }
 
     /// `None`: something else stands there than what was expected.
-    async fn write_control(
+    pub(crate) async fn write_control(
         &self,
         key: &str,
         headers: HeaderMap,

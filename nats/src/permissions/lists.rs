@@ -122,7 +122,7 @@ impl Draft<'_> {
         self.call(
             "STREAM.MSG.GET",
             &stream,
-            "cursors, baselines, leases, members, from the leader",
+            "cursors, baselines, leases, pauses, members, from the leader",
         );
         self.member(Role::Fetcher);
     }
@@ -301,6 +301,7 @@ impl Draft<'_> {
         let control = names.control_bucket();
         self.key(&control, "lease.source.*", "takes a lease away");
         self.key(&control, "prefer.>", "whom leases should go to");
+        self.key(&control, "pause.source.*", "pauses a source, resumes it");
         self.say(
             names.all("event"),
             "test pushes; an event that is read again",

@@ -42,7 +42,24 @@ async fn all(broker: &Broker, wanted: &Wanted) -> Vec<Entry> {
     let n = n.await.unwrap();
     assert_eq!(n, entries.len() as u64);
     assert!(lefts.iter().rev().copied().eq(0..n), "{lefts:?}");
+    if wanted.since.is_none() {
+        let seqs: Vec<u64> = entries.iter().map(|it| it.seq).collect();
+        assert_eq!(seqs, paged(broker, wanted).await, "{wanted:?}");
+    }
     entries
+}
+
+/// The numbers of the same letters, two at a time.
+async fn paged(broker: &Broker, wanted: &Wanted) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    loop {
+        let after = seqs.last().copied().unwrap_or_default();
+        let page = broker.dead_letters_after(wanted, after, 2).await.unwrap();
+        seqs.extend(page.iter().map(|it| it.seq));
+        if page.len() < 2 {
+            return seqs;
+        }
+    }
 }
 
 async fn a_dead_letter_is_kept_with_what_it_says_and_burying_it_twice_is_harmless(

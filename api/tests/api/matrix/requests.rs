@@ -60,6 +60,18 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
             let lane = stage.lane().await;
             plain.at("lane", &lane).json(&json!({"for": "1h"}))
         }
+        "listSources" => plain,
+        "showSource" | "resumeSource" => plain.at("source", &stage.source().await),
+        "pauseSource" => {
+            let source = stage.source().await;
+            plain.at("source", &source).json(&json!({"for": "1h"}))
+        }
+        "listDeadLetters" => plain,
+        "showDeadLetter" => plain.at("number", &stage.letter().await.to_string()),
+        "replayDeadLetters" => {
+            let number = stage.letter().await;
+            plain.json(&json!({"letters": [number], "dry_run": true}))
+        }
         _ => return None,
     })
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Mutex;
 
-use fanfare_nats::Lane;
 use fanfare_nats::bucket::Expect;
+use fanfare_nats::dead::DeadLetter;
 use fanfare_nats::key::{Key, Tenant};
+use fanfare_nats::plan::HashRange;
 use fanfare_nats::stream::Topology;
+use fanfare_nats::{DeviceHash, EventId, Lane, Task};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -122,6 +124,32 @@ impl Stage {
         let topology = Topology::new(1, vec![lane.clone()]);
         self.api.broker.ensure(&topology).await.unwrap();
         lane.to_string()
+    }
+
+    /// A source that a fetcher began to read.
+    pub async fn source(&self) -> String {
+        let record = self.api.broker.control_create("baseline.usgs", "{}".into());
+        record.await.unwrap();
+        "usgs".to_owned()
+    }
+
+    /// The number of a dead letter.
+    pub async fn letter(&self) -> u64 {
+        let event = EventId::parse(&"0".repeat(32)).unwrap();
+        let task = Task {
+            event,
+            event_seq: 1,
+            lane: Lane::parse("ios-bulk").unwrap(),
+            range: HashRange::new(0, 0).unwrap(),
+            revision: 1,
+            expires_at: now(),
+        };
+        let device = DeviceHash::of(DEVICE);
+        // One for ever: what is buried again at the same time is the same letter.
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        let letter = DeadLetter::refused(&task, device, 1, "TopicDisallowed", at);
+        self.api.broker.bury(&letter).await.unwrap();
+        1
     }
 
     /// Sends a request as somebody.

@@ -43,6 +43,7 @@ asks  F..O.. $KV.fanfare_control.lease.source.usgs                          the 
 asks  ...O.. $KV.fanfare_control.lease.source.other                         the lease of a source elsewhere
 asks  ...O.. $KV.fanfare_control.prefer.fetcher                             a wish about leases
 asks  ...O.. $KV.fanfare_control.prefer.source.usgs                         a wish about a lease
+asks  ...O.. $KV.fanfare_control.pause.source.usgs                          the pause of a source
 asks  F..... $KV.fanfare_control.m.fetcher.x                                a fetcher lives
 asks  .N.... $KV.fanfare_control.m.notifier.x                               a notifier lives
 asks  ..A... $KV.fanfare_control.m.api.x                                    an api lives

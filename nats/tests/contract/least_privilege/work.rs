@@ -349,6 +349,10 @@ async fn operate(broker: &Broker, task: &Task, posted: &Event) {
     broker.pause_lane(&lane, now() + 1.hours()).await.unwrap();
     assert!(broker.lanes().await.unwrap()[0].paused_until.is_some());
     broker.resume_lane(&lane).await.unwrap();
+    let until = now() + 1.hours();
+    broker.pause_source(&usgs(), until, now()).await.unwrap();
+    broker.resume_source(&usgs()).await.unwrap();
+    broker.sources(now()).await.unwrap();
     let push = Event {
         item: "push-1".to_owned(),
         ..posted.clone()
