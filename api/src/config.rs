@@ -11,7 +11,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::limits::Limits;
 use crate::quota::Network;
+use crate::sweep::Rule;
+use crate::text::written_seconds;
 use crate::web;
+
+/// Of registrations that do not expire.
+const NEVER: &str = "never";
 
 /// What an operator may choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +53,10 @@ pub struct Config {
     pub standstill_s: u64,
     /// Whether a device that exists may be written without a word about its revision.
     pub preconditions: Preconditions,
+    /// How long a registration lasts that is not renewed, or `never`.
+    pub registration_expires_after: String,
+    /// How long before its end it is warned of.
+    pub registration_warning: String,
     /// Addresses and networks of the proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
     /// Origins of the web pages that may call, such as `https://app.example.org`; `*` is any.
@@ -108,6 +117,9 @@ impl Default for Config {
             timeout_s: 10,
             standstill_s: 8,
             preconditions: Preconditions::Optional,
+            // FCM calls a token stale after so long.
+            registration_expires_after: "270d".to_owned(),
+            registration_warning: "14d".to_owned(),
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
             limits: Limits::default(),
@@ -155,6 +167,7 @@ impl Config {
                 ));
             }
         }
+        self.check_expiry(&mut problems);
         let mut within = |key: &str, value: u64, least: u64, most: u64| {
             if !(least..=most).contains(&value) {
                 problems.push(Problem::new(key, format!("must be {least} to {most}")));
@@ -176,6 +189,41 @@ impl Config {
         within("timeout_s", self.timeout_s, 10, 120);
         within("standstill_s", self.standstill_s, 1, 120);
         problems
+    }
+
+    fn check_expiry(&self, problems: &mut Vec<Problem>) {
+        const DAY: u64 = 86_400;
+        let mut read = |key: &str, text: &str, least: u64, most: u64| {
+            let seconds = written_seconds(text).filter(|it| (least..=most).contains(it));
+            if seconds.is_none() {
+                let days = |it: u64| it / DAY;
+                let (least, most) = (days(least), days(most));
+                let message = format!("is a time such as \"{least}d\", at most {most}d");
+                problems.push(Problem::new(key, message));
+            }
+            seconds
+        };
+        if self.registration_expires_after == NEVER {
+            return;
+        }
+        let after = &self.registration_expires_after;
+        let after = read("registration_expires_after", after, 2 * DAY, 3650 * DAY);
+        let warning = &self.registration_warning;
+        let warning = read("registration_warning", warning, DAY, 365 * DAY);
+        if let (Some(after), Some(warning)) = (after, warning)
+            && after <= warning
+        {
+            let message = "must be less than `registration_expires_after`".to_owned();
+            problems.push(Problem::new("registration_warning", message));
+        }
+    }
+
+    /// When registrations expire, if they do; what is wrong is `validate`'s to report.
+    pub(crate) fn expiry(&self) -> Option<Rule> {
+        let after = written_seconds(&self.registration_expires_after)?;
+        let warning = written_seconds(&self.registration_warning)?;
+        let seconds = Duration::from_secs;
+        Some(Rule::new(seconds(after), seconds(warning)))
     }
 
     /// Where to listen, or what is wrong with the text.
@@ -264,6 +312,7 @@ mod tests {
             stream_backlog: 1,
             timeout_s: 1,
             standstill_s: 0,
+            registration_expires_after: "9d".to_owned(),
             trusted_proxies: vec!["10.0.0.0/8".into(), "proxy".into()],
             cors_origins: vec!["https://app.example.org".into(), "*".into()],
             ..Config::default()
@@ -273,6 +322,7 @@ mod tests {
             "apps[1]",
             "trusted_proxies[1]",
             "cors_origins[1]",
+            "registration_warning",
             "max_body_bytes",
             "max_in_flight",
             "max_connections",

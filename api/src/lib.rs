@@ -57,6 +57,7 @@ mod quota;
 mod router;
 mod server;
 mod source;
+mod sweep;
 mod test_send;
 mod text;
 mod topics;

@@ -69,6 +69,8 @@ pub struct Metrics {
     in_flight: Gauge,
     streams: Gauge,
     streams_dropped: Family<DropLabels, Counter>,
+    registrations_warned: Counter,
+    registrations_removed: Counter,
     last_error: LastError,
 }
 
@@ -81,6 +83,8 @@ impl Metrics {
             in_flight: Gauge::default(),
             streams: Gauge::default(),
             streams_dropped: Family::default(),
+            registrations_warned: Counter::default(),
+            registrations_removed: Counter::default(),
             last_error: LastError::new(),
         };
         for (route, method, statuses, _) in SERVED {
@@ -99,6 +103,16 @@ impl Metrics {
             "api_requests",
             "Requests answered",
             metrics.requests.clone(),
+        );
+        registry.register(
+            "api_registrations_warned",
+            "Registrations that were told to expire soon",
+            metrics.registrations_warned.clone(),
+        );
+        registry.register(
+            "api_registrations_removed",
+            "Registrations that expired",
+            metrics.registrations_removed.clone(),
         );
         registry.register(
             "api_request_seconds",
@@ -153,6 +167,16 @@ impl Metrics {
             "answers": by_route,
             "last_error": self.last_error.told(),
         })
+    }
+
+    /// Counts a warning that was stored.
+    pub(crate) fn registration_warned(&self) {
+        self.registrations_warned.inc();
+    }
+
+    /// Counts a registration that was removed because it had expired.
+    pub(crate) fn registration_removed(&self) {
+        self.registrations_removed.inc();
     }
 
     /// Counts one request as being served until the guard is dropped.

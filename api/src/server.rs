@@ -33,6 +33,7 @@ use crate::metric::Metrics;
 use crate::operate::{Operating, Operator};
 use crate::quota::Peer;
 use crate::router::{Beside, router};
+use crate::sweep;
 
 use self::patience::Patient;
 
@@ -164,6 +165,12 @@ impl Server {
         let told = live::follow(live.clone());
         let (known, ended) = know(self.config.index, &broker, &stop)?;
         let watched = watch(ended, &asked, &stop);
+        let swept = sweep::keep(
+            self.config.expiry(),
+            broker.clone(),
+            metrics.clone(),
+            stop.clone(),
+        );
         let router = router(
             &self.config,
             broker,
@@ -187,7 +194,8 @@ impl Server {
                 readiness.unmet(CONDITION, "stopping");
             },
         );
-        let (ended, watched, (), (), ()) = tokio::join!(ended, watched, followed, comes, told);
+        let (ended, watched, (), (), (), ()) =
+            tokio::join!(ended, watched, followed, comes, told, swept);
         presence.end().await;
         watched.and(ended)
     }

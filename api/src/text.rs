@@ -168,7 +168,8 @@ pub(crate) fn seconds(value: Value, most: u64) -> Read<u64> {
     }
 }
 
-fn written_seconds(text: &str) -> Option<u64> {
+/// A time as it is written, `90s`, `30m`, `6h` or `7d`, in seconds.
+pub(crate) fn written_seconds(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..)? {
         "s" => 1,

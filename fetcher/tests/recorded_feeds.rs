@@ -671,7 +671,7 @@ fn each_own_bad_item_is_rejected_with_its_reason_and_spoils_no_other() {
     );
     check(with(|it| it["geometry"] = json!(null)), Some(Reason::Field));
     check(
-        with(|it| it["properties"]["url"] = json!("x".repeat(40_000))),
+        with(|it| it["properties"]["place"] = json!("x".repeat(40_000))),
         Some(Reason::Size),
     );
 }

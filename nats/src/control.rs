@@ -135,9 +135,26 @@ impl Broker {
     /// # Errors
     /// [`ControlError`].
     pub async fn control_create(&self, key: &str, value: Bytes) -> Result<Created, ControlError> {
+        self.control_create_for(key, value, None).await
+    }
+
+    /// The same of a record that goes by itself after a time, to the second.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn control_create_for(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<Created, ControlError> {
         let mut expected = 0;
         loop {
             let mut headers = expecting(expected);
+            if let Some(ttl) = ttl {
+                let seconds = ttl.as_secs().max(1).to_string();
+                headers.insert(header::TTL, seconds.as_str());
+            }
             // Our own record is recognised by this where its answer was lost: another one may have
             // written the same value.
             let id = format!("{key}.{:x}", Self::nonce());

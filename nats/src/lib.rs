@@ -52,6 +52,7 @@ mod pulls;
 pub mod readiness;
 pub mod receipt;
 pub mod receipts;
+pub mod registration;
 pub mod request;
 mod schema;
 pub mod service;

@@ -134,6 +134,11 @@ impl Topic {
         (tenant, Some(written).filter(|it| !is_reserved(it)))
     }
 
+    /// The reserved topic of what is told of registrations that expire.
+    pub fn of_expiring(tenant: &crate::Tenant) -> Self {
+        tenant.topic(&Self(format!("{RESERVED}.registration.expiring").into()))
+    }
+
     /// True for the topic of a challenge, of whatever tenant.
     pub fn is_of_challenge(&self) -> bool {
         let mut segments = tenant::written_path(&self.0).split('.');

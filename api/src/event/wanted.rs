@@ -16,12 +16,18 @@ pub(crate) struct Wanted {
     tenant: Tenant,
     /// As they are stored; none are all topics.
     patterns: Vec<Pattern>,
+    /// Whether what is told of registrations is asked for, which no pattern reaches.
+    has_expiring: bool,
 }
 
 impl Wanted {
     /// Reads `?topic=…`, which may be given several times.
     pub(crate) fn read(tenant: Tenant, query: &Pairs) -> Result<Self, Problem> {
+        let expiring = Topic::of_expiring(&Tenant::main());
+        let is_expiring = |text: &str| text == expiring.as_str();
         let named = query.0.iter().filter(|(name, _)| name == "topic");
+        let has_expiring = named.clone().any(|(_, text)| is_expiring(text));
+        let named = named.filter(|(_, text)| !is_expiring(text));
         let patterns: Vec<Pattern> = named
             .map(|(_, text)| {
                 let pattern = Pattern::parse(text).map(|it| tenant.pattern(&it));
@@ -34,7 +40,11 @@ impl Wanted {
         if patterns.len() > MAX_PATTERNS {
             return Err(refuse(format!("name at most {MAX_PATTERNS} topics")));
         }
-        Ok(Self { tenant, patterns })
+        Ok(Self {
+            tenant,
+            patterns,
+            has_expiring,
+        })
     }
 
     /// Whether an event on these topics, all of one tenant, is among it. One on no topic, of which
@@ -45,7 +55,9 @@ impl Wanted {
         }
         let is_own = topics.first().is_some_and(|it| it.tenant() == self.tenant);
         let is_matched = |it: &Pattern| topics.iter().any(|topic| it.matches(topic));
-        is_own && (self.patterns.is_empty() || self.patterns.iter().any(is_matched))
+        let is_all = self.patterns.is_empty() && !self.has_expiring;
+        let is_named = self.has_expiring && topics.contains(&Topic::of_expiring(&self.tenant));
+        is_own && (is_all || is_named || self.patterns.iter().any(is_matched))
     }
 }
 

@@ -21,6 +21,7 @@ mod outage;
 mod quota;
 mod refusal;
 mod story;
+mod sweep;
 mod system;
 mod tenant;
 mod test_send;

@@ -146,6 +146,12 @@ impl Draft<'_> {
         self.call("STREAM.MSG.GET", &stream, "keys, from the leader");
         let used = names.keys_bucket();
         self.key(&used, "u.*.*", "when a key was used; it makes none");
+        let control = names.control_bucket();
+        self.key(
+            &control,
+            "sweep.*",
+            "whose turn it is to remove what expired",
+        );
         self.tell_what_became();
         self.member(Role::Api);
     }

@@ -47,6 +47,7 @@ asks  ...O.. $KV.fanfare_control.pause.source.usgs                          the 
 asks  F..... $KV.fanfare_control.m.fetcher.x                                a fetcher lives
 asks  .N.... $KV.fanfare_control.m.notifier.x                               a notifier lives
 asks  ..A... $KV.fanfare_control.m.api.x                                    an api lives
+asks  ..A... $KV.fanfare_control.sweep.turn                                 the turn to remove what expired
 asks  .....W $KV.fanfare_keys.k.main.x                                      a key
 asks  ..A... $KV.fanfare_keys.u.main.x                                      when a key was used
 asks  ...... $KV.fanfare_keys.x                                             anything else among keys

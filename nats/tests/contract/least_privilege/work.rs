@@ -98,6 +98,14 @@ async fn serve(broker: &Broker) -> Event {
         .await
         .unwrap();
     broker.delete_device(&gone, Expect::Any).await.unwrap();
+    let period = std::time::Duration::from_hours(1);
+    assert!(broker.take_sweep(period).await.unwrap());
+    assert!(!broker.take_sweep(period).await.unwrap());
+    let since = broker.sweeping_since(period, now()).await.unwrap();
+    let again = broker.sweeping_since(period, now() + 1.hours()).await;
+    assert_eq!(again.unwrap(), since);
+    let registration = broker.registration_from(1).await.unwrap().unwrap();
+    assert_eq!((registration.id, registration.revision), (phone, revision));
     follow(broker).await;
     let event = Event {
         source: SourceName::api(),
