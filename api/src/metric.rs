@@ -18,9 +18,9 @@ use crate::router::SERVED;
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
 
 /// What the API answers with, the framework's own refusals included.
-const STATUSES: [u16; 22] = [
-    200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 428, 429, 500,
-    501, 503, 504,
+const STATUSES: [u16; 23] = [
+    200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 428, 429,
+    500, 501, 503, 504,
 ];
 
 /// One kind of answer. All three come from closed sets.
@@ -104,16 +104,7 @@ impl Metrics {
             "Requests answered",
             metrics.requests.clone(),
         );
-        registry.register(
-            "api_registrations_warned",
-            "Registrations that were told to expire soon",
-            metrics.registrations_warned.clone(),
-        );
-        registry.register(
-            "api_registrations_removed",
-            "Registrations that expired",
-            metrics.registrations_removed.clone(),
-        );
+        metrics.register_registrations(registry);
         registry.register(
             "api_request_seconds",
             "Time from the request's head to the answer's",
@@ -142,6 +133,19 @@ impl Metrics {
             metrics.streams_dropped.clone(),
         );
         metrics
+    }
+
+    fn register_registrations(&self, registry: &mut Registry) {
+        registry.register(
+            "api_registrations_warned",
+            "Registrations that were told to expire soon",
+            self.registrations_warned.clone(),
+        );
+        registry.register(
+            "api_registrations_removed",
+            "Registrations that expired",
+            self.registrations_removed.clone(),
+        );
     }
 
     /// What was answered, for operators who ask the process itself.

@@ -165,12 +165,7 @@ impl Server {
         let told = live::follow(live.clone());
         let (known, ended) = know(self.config.index, &broker, &stop)?;
         let watched = watch(ended, &asked, &stop);
-        let swept = sweep::keep(
-            self.config.expiry(),
-            broker.clone(),
-            metrics.clone(),
-            stop.clone(),
-        );
+        let swept = sweep::keep(self.config.expiry(), broker.clone(), &metrics, &stop);
         let router = router(
             &self.config,
             broker,

@@ -50,12 +50,16 @@ enum SweepError {
 /// Takes its turns until `stop`; without a rule nothing expires.
 ///
 /// Dropping the future ends a sweep where it is; the next one begins anew.
-pub(crate) async fn keep(
+pub(crate) fn keep(
     rule: Option<Rule>,
     broker: Broker,
-    metrics: Metrics,
-    stop: CancellationToken,
-) {
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    turns(rule, broker, metrics.clone(), stop.clone())
+}
+
+async fn turns(rule: Option<Rule>, broker: Broker, metrics: Metrics, stop: CancellationToken) {
     let Some(rule) = rule else {
         return;
     };
