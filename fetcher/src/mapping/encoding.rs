@@ -12,13 +12,12 @@ pub(super) fn to_text(bytes: &[u8]) -> String {
     let text = decode(bytes);
     let text = text.trim_start_matches('\u{feff}');
     let start = text.trim_start();
-    match start
-        .strip_prefix("<?xml")
+    let declared = start.strip_prefix("<?xml");
+    let text = declared
         .and_then(|it| it.split_once("?>"))
-    {
-        Some((_, after)) => after.to_owned(),
-        None => text.to_owned(),
-    }
+        .map_or(text, |(_, after)| after);
+    // A later one is no declaration, only an instruction: its name is another then.
+    text.replace("<?xml", "<?XML")
 }
 
 fn decode(bytes: &[u8]) -> String {
@@ -70,6 +69,13 @@ mod tests {
             .encode_utf16()
             .flat_map(u16::to_le_bytes)
             .collect()
+    }
+
+    #[test]
+    fn a_late_declaration_decides_nothing() {
+        let late = "<?xml version='1.0'?>\u{1}<?xml version='1.0' encoding='iso-8859-1'?><t>é</t>";
+        let text = to_text(late.as_bytes());
+        assert!(!text.contains("<?xml"), "{text}");
     }
 
     #[test]
