@@ -136,6 +136,17 @@ impl Server {
         readiness: Readiness,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
+        // It holds what every route may use: too large for the stacks of those who wait for it.
+        Box::pin(self.keep(broker, metrics, readiness, stop)).await
+    }
+
+    async fn keep(
+        self,
+        broker: Broker,
+        metrics: Metrics,
+        readiness: Readiness,
+        stop: CancellationToken,
+    ) -> Result<(), RunError> {
         // Everything ends by this one, also when a part of it fails.
         let (asked, stop) = (stop.clone(), stop.child_token());
         let (presence, not_read) = broker.appear(service(metrics.clone()), stop.clone());
@@ -268,8 +279,7 @@ pub async fn run(
             tracing::warn!(%address, "the API asks for no keys: whoever reaches it may do everything");
         }
     }
-    // Large, since it holds what every route may use.
-    Box::pin(server.serve(broker, metrics, readiness, stop)).await
+    server.serve(broker, metrics, readiness, stop).await
 }
 
 /// Accepts until `stop`, then drains.

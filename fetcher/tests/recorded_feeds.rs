@@ -616,62 +616,73 @@ fn unparsable_dates_reject_their_items_alone_and_a_repeated_id_is_one_event() {
     );
 }
 
+/// How a quake of our own fares beside a good one.
+#[track_caller]
+fn check_quake(item: Value, expected: Option<Reason>) {
+    let mapping = Mapping::compile(&example("usgs")).unwrap();
+    let good = quake("good", json!(5.0), 1);
+    let observed = mapping.observe_document(0, &quakes(&[item, good])).unwrap();
+    assert_eq!(observed.rejects.first().map(|it| it.reason), expected);
+    assert_eq!(observed.observations.last().unwrap().item, "good");
+}
+
 #[test]
 fn each_own_bad_item_is_rejected_with_its_reason_and_spoils_no_other() {
-    #[track_caller]
-    fn check(item: Value, expected: Option<Reason>) {
-        let mapping = Mapping::compile(&example("usgs")).unwrap();
-        let good = quake("good", json!(5.0), 1);
-        let observed = mapping.observe_document(0, &quakes(&[item, good])).unwrap();
-        assert_eq!(observed.rejects.first().map(|it| it.reason), expected);
-        assert_eq!(observed.observations.last().unwrap().item, "good");
-    }
     let with = |change: fn(&mut Value)| {
         let mut item = quake("bad", json!(5.0), 1);
         change(&mut item);
         item
     };
-    check(with(|_| {}), None);
-    check(json!(7), Some(Reason::Condition));
-    check(json!(null), Some(Reason::Condition));
-    check(with(|it| it["id"] = json!("")), Some(Reason::Id));
-    check(
+    check_quake(with(|_| {}), None);
+    check_quake(json!(7), Some(Reason::Condition));
+    check_quake(json!(null), Some(Reason::Condition));
+    check_quake(with(|it| it["id"] = json!("")), Some(Reason::Id));
+    check_quake(
         with(|it| it["id"] = json!("x".repeat(600))),
         Some(Reason::Id),
     );
-    check(with(|it| it["id"] = json!(null)), Some(Reason::Id));
-    check(
+    check_quake(with(|it| it["id"] = json!(null)), Some(Reason::Id));
+    check_quake(
         with(|it| it["properties"]["time"] = json!("soon")),
         Some(Reason::Time),
     );
-    check(
+    check_quake(
         with(|it| it["properties"]["time"] = json!(null)),
         Some(Reason::Time),
     );
-    check(
+    check_quake(
         with(|it| it["properties"]["time"] = json!(9e99)),
         Some(Reason::Time),
     );
-    check(
+    check_quake(
         with(|it| it["properties"]["mag"] = json!("big")),
         Some(Reason::Level),
     );
-    check(with(|it| it["properties"]["net"] = json!(null)), None);
-    check(
+    check_quake(with(|it| it["properties"]["net"] = json!(null)), None);
+    check_quake(
         with(|it| {
             it["properties"].as_object_mut().unwrap().remove("net");
         }),
         Some(Reason::Topic),
     );
-    check(
+    check_quake(
         with(|it| {
             it["properties"].as_object_mut().unwrap().remove("place");
         }),
         Some(Reason::Title),
     );
-    check(with(|it| it["geometry"] = json!(null)), Some(Reason::Field));
-    check(
-        with(|it| it["properties"]["place"] = json!("x".repeat(40_000))),
+    check_quake(with(|it| it["geometry"] = json!(null)), Some(Reason::Field));
+    check_quake(
+        with(|it| it["geometry"]["coordinates"][0] = json!("x".repeat(40_000))),
         Some(Reason::Size),
     );
+}
+
+#[test]
+fn an_item_is_told_without_a_link_that_is_none() {
+    for url in ["x".repeat(40_000), "javascript:alert(1)".to_owned()] {
+        let mut it = quake("odd", json!(5.0), 1);
+        it["properties"]["url"] = json!(url);
+        check_quake(it, None);
+    }
 }

@@ -291,9 +291,14 @@ impl Broker {
     /// [`TopologyError`]; `Differences` if something exists in a shape that breaks the promise.
     pub async fn ensure(&self, topology: &Topology) -> Result<(), TopologyError> {
         self.create_missing(topology).await?;
-        let (refused, doubtful): (Vec<_>, Vec<_>) = self
-            .verify(topology)
-            .await
+        // What was just made may still elect its leader.
+        let mut tries = 1..TRIES;
+        let mut differences = self.verify(topology).await;
+        while differences.iter().any(Difference::is_unanswered) && tries.next().is_some() {
+            pause().await;
+            differences = self.verify(topology).await;
+        }
+        let (refused, doubtful): (Vec<_>, Vec<_>) = differences
             .into_iter()
             .partition(|it| it.weight == Weight::Breaks);
         for difference in doubtful {
@@ -331,8 +336,7 @@ impl Broker {
             match ensured {
                 Err(error) if tries.next().is_some() => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "asking again");
-                    let pause = rand::rng().random_range(50..=250);
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    pause().await;
                 }
                 Ok(()) | Err(_) => return ensured,
             }
@@ -394,4 +398,10 @@ impl Broker {
             .map(|_| ())
             .map_err(|error| failed(error.to_string()))
     }
+}
+
+/// Before a question is asked again; others may ask at the same time.
+async fn pause() {
+    let pause = rand::rng().random_range(50..=250);
+    tokio::time::sleep(Duration::from_millis(pause)).await;
 }

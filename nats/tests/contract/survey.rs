@@ -230,7 +230,7 @@ async fn a_role_that_may_see_little_asks_for_nothing_else() {
         assert_eq!(metrics.violations.get(), 0, "{role:?}");
         let n_streams = match role {
             Role::Fetcher => 2,
-            Role::Api => 4,
+            Role::Api => 5,
             Role::Notifier => 6,
             Role::Ops | Role::Auditor | Role::Owner => 7,
         };
