@@ -22,7 +22,7 @@ use crate::clock;
 use crate::page::{Listed, Page};
 use crate::problem::{Kind, Problem};
 use crate::router::{Api, DEAD_LETTERS};
-use crate::text::harmless;
+use crate::text::glimpse;
 
 /// The most letters of a page: what each is by now is asked of its task's receipts.
 const MOST: usize = 50;
@@ -191,7 +191,7 @@ fn shown((entry, now): (&Entry, Now)) -> Shown {
         Found::Letter(letter) => of_letter(bare, letter),
         Found::Advisory(it) => of_advisory(bare, it),
         Found::Unreadable(error) => Shown {
-            error: harmless(error, MAX_ERROR),
+            error: glimpse(error, MAX_ERROR),
             ..bare
         },
     }
@@ -199,7 +199,7 @@ fn shown((entry, now): (&Entry, Now)) -> Shown {
 
 fn of_letter(bare: Shown, letter: &DeadLetter) -> Shown {
     let told = |text: &str| {
-        let text = harmless(text, MAX_ERROR);
+        let text = glimpse(text, MAX_ERROR);
         Some(text).filter(|it| !it.is_empty() && it != "-")
     };
     let part = letter.task.as_ref().map(|it| Part {
@@ -207,7 +207,7 @@ fn of_letter(bare: Shown, letter: &DeadLetter) -> Shown {
         of: 1_u32.checked_shl(it.log2_n.into()).unwrap_or(u32::MAX),
     });
     Shown {
-        error: harmless(&letter.error, MAX_ERROR),
+        error: glimpse(&letter.error, MAX_ERROR),
         app: told(&letter.app),
         event: told(&letter.event),
         lane: letter.task.as_ref().and_then(|it| told(&it.lane)),
@@ -233,7 +233,7 @@ fn of_advisory(bare: Shown, advisory: &Advisory) -> Shown {
         "the broker gave message {stream_seq} of {stream} up: somebody set a limit on consumer {consumer}"
     );
     Shown {
-        error: harmless(&error, MAX_ERROR),
+        error: glimpse(&error, MAX_ERROR),
         attempts: *deliveries,
         ..bare
     }

@@ -2,26 +2,11 @@
 //! where it is an identity or an address.
 
 use fanfare_nats::Topic;
+use fanfare_nats::harmless::{self, LinkError, is_bidi};
 use fanfare_nats::topic::{self, TopicError};
 use serde_json::{Map, Value};
 
 use crate::fields::Read;
-
-/// Schemes that run code, carry content or reach into the device; a tap must only open a page or an
-/// app.
-const BARRED_SCHEMES: [&str; 9] = [
-    "about",
-    "blob",
-    "content",
-    "data",
-    "file",
-    "filesystem",
-    "intent",
-    "javascript",
-    "vbscript",
-];
-/// The longest link.
-const MAX_LINK: usize = 2048;
 
 /// A text of 1 to `most` characters without control characters, taken as it is: names and ids.
 pub(crate) fn name(value: Value, most: usize) -> Read<String> {
@@ -37,29 +22,12 @@ pub(crate) fn name(value: Value, most: usize) -> Read<String> {
 
 /// One line for people: control characters are dropped, line ends become spaces.
 pub(crate) fn line(value: Value, most: usize) -> Read<String> {
-    let clean: String = string(value)?
-        .chars()
-        .map(|it| {
-            if matches!(it, '\n' | '\r' | '\t') {
-                ' '
-            } else {
-                it
-            }
-        })
-        .filter(|it| !it.is_control() && !is_bidi(*it))
-        .collect();
-    shown(&clean, most)
+    shown(&harmless::line(&string(value)?), most)
 }
 
 /// Several lines for people: control characters but the line feed are dropped.
 pub(crate) fn prose(value: Value, most: usize) -> Read<String> {
-    let clean: String = string(value)?
-        .replace("\r\n", "\n")
-        .chars()
-        .map(|it| if it == '\t' { ' ' } else { it })
-        .filter(|it| *it == '\n' || (!it.is_control() && !is_bidi(*it)))
-        .collect();
-    shown(&clean, most)
+    shown(&harmless::prose(&string(value)?), most)
 }
 
 fn shown(clean: &str, most: usize) -> Read<String> {
@@ -74,18 +42,12 @@ fn shown(clean: &str, most: usize) -> Read<String> {
 }
 
 /// Text of others as it can be shown: on one line, without what a person cannot see, cut off.
-pub(crate) fn harmless(text: &str, most: usize) -> String {
+pub(crate) fn glimpse(text: &str, most: usize) -> String {
     let seen = text
         .chars()
         .map(|it| if it.is_whitespace() { ' ' } else { it });
     let seen = seen.filter(|it| !it.is_control() && !is_bidi(*it));
     seen.take(most).collect()
-}
-
-/// Embeddings, overrides and isolates, which make a text read differently from what it is. The
-/// plain direction marks stay: right-to-left languages need them.
-fn is_bidi(it: char) -> bool {
-    matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Any string.
@@ -100,56 +62,18 @@ pub(crate) fn string(value: Value) -> Read<String> {
 
 /// An address that a tap may open: `https`, `http`, or an app's own scheme.
 pub(crate) fn link(value: Value) -> Read<String> {
-    let text = string(value)?;
-    match scheme(&text)?.as_str() {
-        "http" | "https" if !has_host(&text) => Err("must name a host".into()),
-        it if BARRED_SCHEMES.contains(&it) => Err("has a scheme that is not allowed".into()),
-        _ => Ok(text),
-    }
+    address(value, harmless::link)
 }
 
 /// A picture's address: `https` or `http`.
 pub(crate) fn picture(value: Value) -> Read<String> {
+    address(value, harmless::picture)
+}
+
+fn address(value: Value, judge: fn(&str) -> Result<(), LinkError>) -> Read<String> {
     let text = string(value)?;
-    match scheme(&text)?.as_str() {
-        "http" | "https" if has_host(&text) => Ok(text),
-        _ => Err("must be an https or http address with a host".into()),
-    }
-}
-
-/// The lower-case scheme of an address in which nothing hides.
-fn scheme(text: &str) -> Read<String> {
-    if text.len() > MAX_LINK {
-        return Err(format!("must have at most {MAX_LINK} bytes").into());
-    }
-    // Browsers drop tabs and line ends inside an address: `java\nscript:` must not get through.
-    if text
-        .chars()
-        .any(|it| it.is_control() || it.is_whitespace() || is_bidi(it))
-    {
-        return Err("must not contain spaces or control characters".into());
-    }
-    let scheme = text
-        .split_once(':')
-        .map(|(scheme, _)| scheme.to_ascii_lowercase());
-    // RFC 3986 section 3.1.
-    let is_scheme = |it: &String| {
-        it.starts_with(|it: char| it.is_ascii_lowercase())
-            && it
-                .chars()
-                .all(|it| it.is_ascii_alphanumeric() || matches!(it, '+' | '-' | '.'))
-    };
-    scheme
-        .filter(is_scheme)
-        .ok_or_else(|| "must be an absolute address with a scheme".into())
-}
-
-fn has_host(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(_, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-        let host = authority.rsplit('@').next().unwrap_or("");
-        !host.is_empty() && !host.starts_with(':') && !host.contains('\\')
-    })
+    judge(&text).map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 /// A duration in seconds: a whole number, or a whole number with `s`, `m`, `h` or `d`.

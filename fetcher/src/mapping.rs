@@ -5,7 +5,6 @@ mod document;
 mod encoding;
 mod feed;
 mod filter;
-mod harmless;
 mod item;
 mod items;
 mod observation;

@@ -29,6 +29,7 @@ pub mod feed;
 pub mod filter;
 pub mod follow;
 mod genuine;
+pub mod harmless;
 pub mod hash;
 pub mod index;
 pub mod key;

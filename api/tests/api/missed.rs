@@ -1,7 +1,5 @@
 //! What a device's topics had while its app was away.
 
-use std::time::Duration;
-
 use fanfare_nats::event::SourceName;
 use fanfare_nats::{Event, Level, ScreenId, Topic};
 use serde_json::{Value, json};
@@ -49,7 +47,6 @@ async fn an_app_that_comes_back_is_told_what_concerned_it() {
     api.put("/v1/devices/phone-1", &[], &phone).await;
     assert_eq!(all(&api, "since=2026-01-01T00:00:00Z").await, [""; 0]);
     let first = post(&api, "before", &["news.a"], json!({})).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
     let middle = api.get("/v1/events/before").await;
     let stored_at = middle.body["timeline"][0]["at"]
         .as_str()

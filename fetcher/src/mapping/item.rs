@@ -1,13 +1,14 @@
 //! One item → one observation, or the reason why not.
 
 use fanfare_nats::event::{Content, Urgency};
+use fanfare_nats::harmless;
 use fanfare_nats::{Level, Topic};
 use minijinja::value::ValueKind;
 use minijinja::{Value, context};
 
 use super::observation::{Observation, Observed, Reason, Reject};
 use super::template::{Slot, TemplateError};
-use super::{InputMapping, Mapping, harmless, parse_time, text};
+use super::{InputMapping, Mapping, parse_time, text};
 use crate::level::{LevelPolicy, Reading};
 
 /// Longest id in bytes; the longest recorded one has 91.
@@ -251,8 +252,9 @@ impl Mapping {
         let shown = Content {
             title: text::cut(&title, MAX_TITLE),
             body: body.map(|it| text::cut(&it, MAX_BODY)),
-            url: url.and_then(harmless::link),
-            image: image.and_then(harmless::picture),
+            // An item is told without an address that may not be opened.
+            url: url.filter(|it| harmless::link(it).is_ok()),
+            image: image.filter(|it| harmless::picture(it).is_ok()),
             thread: self.field("thread", texts.thread.as_ref(), context)?,
             sound: self.field("sound", texts.sound.as_ref(), context)?,
             interruption: self.field("interruption", texts.interruption.as_ref(), context)?,

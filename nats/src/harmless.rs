@@ -1,5 +1,7 @@
-//! What a feed says is data: nothing in it reads differently from what it is, and a tap opens a page
-//! or an app and nothing else.
+//! Text and links of others are data: nothing in them reads differently from what it is, and a tap opens
+//! a page or an app and nothing else. Pure; whoever takes such texts in asks here.
+
+use thiserror::Error;
 
 /// Schemes that run code, carry content or reach into the device.
 const BARRED_SCHEMES: [&str; 9] = [
@@ -14,17 +16,40 @@ const BARRED_SCHEMES: [&str; 9] = [
     "vbscript",
 ];
 /// The longest link in bytes.
-const MAX_LINK: usize = 2048;
+pub const MAX_LINK: usize = 2048;
+
+/// Why a text is no address to be opened.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum LinkError {
+    /// Too long.
+    #[error("must have at most {MAX_LINK} bytes")]
+    Length,
+    /// Something hides in it.
+    #[error("must not contain spaces or control characters")]
+    Hidden,
+    /// No scheme.
+    #[error("must be an absolute address with a scheme")]
+    Relative,
+    /// A page without a host.
+    #[error("must name a host")]
+    Host,
+    /// Not this scheme.
+    #[error("has a scheme that is not allowed")]
+    Scheme,
+    /// Not a page.
+    #[error("must be an https or http address with a host")]
+    Picture,
+}
 
 /// One line for people: control characters and overriding direction marks are dropped, line ends
 /// become spaces.
-pub(super) fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     let spaced = text.replace(['\n', '\r', '\t'], " ");
     shown(&spaced, |_| false)
 }
 
 /// Several lines for people: of the control characters only the line feed stays.
-pub(super) fn prose(text: &str) -> String {
+pub fn prose(text: &str) -> String {
     let lines = text.replace("\r\n", "\n").replace('\t', " ");
     shown(&lines, |it| it == '\n')
 }
@@ -35,41 +60,55 @@ fn shown(text: &str, is_kept: impl Fn(char) -> bool) -> String {
     clean.trim().to_owned()
 }
 
-/// Embeddings, overrides and isolates. The plain direction marks stay: right-to-left languages need
-/// them.
-fn is_bidi(it: char) -> bool {
+/// Embeddings, overrides and isolates, which make a text read differently from what it is. The
+/// plain direction marks stay: right-to-left languages need them.
+pub fn is_bidi(it: char) -> bool {
     matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// An address that a tap may open: `https`, `http`, or an app's own scheme. An item with another one
-/// is told without it.
-pub(super) fn link(text: String) -> Option<String> {
-    let scheme = scheme(&text)?;
-    let is_open = match scheme.as_str() {
-        "http" | "https" => has_host(&text),
-        it => !BARRED_SCHEMES.contains(&it),
-    };
-    is_open.then_some(text)
+/// Whether a tap may open this address: `https`, `http`, or an app's own scheme.
+///
+/// # Errors
+/// [`LinkError`] says why not.
+pub fn link(text: &str) -> Result<(), LinkError> {
+    match scheme(text)?.as_str() {
+        "http" | "https" if !has_host(text) => Err(LinkError::Host),
+        it if BARRED_SCHEMES.contains(&it) => Err(LinkError::Scheme),
+        _ => Ok(()),
+    }
 }
 
-/// A picture's address: `https` or `http`.
-pub(super) fn picture(text: String) -> Option<String> {
-    let is_page = matches!(scheme(&text)?.as_str(), "http" | "https");
-    (is_page && has_host(&text)).then_some(text)
+/// Whether this is a picture's address: `https` or `http`.
+///
+/// # Errors
+/// [`LinkError`] says why not.
+pub fn picture(text: &str) -> Result<(), LinkError> {
+    match scheme(text)?.as_str() {
+        "http" | "https" if has_host(text) => Ok(()),
+        _ => Err(LinkError::Picture),
+    }
 }
 
 /// The lower-case scheme of an address in which nothing hides: browsers drop tabs and line ends
-/// inside one.
-fn scheme(text: &str) -> Option<String> {
-    let hides = |it: char| it.is_control() || it.is_whitespace() || is_bidi(it);
-    if text.len() > MAX_LINK || text.chars().any(hides) {
-        return None;
+/// inside one, so `java\nscript:` must not get through.
+fn scheme(text: &str) -> Result<String, LinkError> {
+    if text.len() > MAX_LINK {
+        return Err(LinkError::Length);
     }
-    let scheme = text.split_once(':')?.0.to_ascii_lowercase();
+    let hides = |it: char| it.is_control() || it.is_whitespace() || is_bidi(it);
+    if text.chars().any(hides) {
+        return Err(LinkError::Hidden);
+    }
+    let (scheme, _) = text.split_once(':').ok_or(LinkError::Relative)?;
+    let scheme = scheme.to_ascii_lowercase();
     // RFC 3986 section 3.1.
     let is_letter = |it: char| it.is_ascii_alphanumeric() || matches!(it, '+' | '-' | '.');
     let is_scheme = scheme.starts_with(|it: char| it.is_ascii_lowercase());
-    (is_scheme && scheme.chars().all(is_letter)).then_some(scheme)
+    if is_scheme && scheme.chars().all(is_letter) {
+        Ok(scheme)
+    } else {
+        Err(LinkError::Relative)
+    }
 }
 
 fn has_host(text: &str) -> bool {
@@ -94,8 +133,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, is_link: bool, is_picture: bool) {
-        assert_eq!(link(text.to_owned()).is_some(), is_link, "{text:?}");
-        assert_eq!(picture(text.to_owned()).is_some(), is_picture, "{text:?}");
+        assert_eq!(link(text).is_ok(), is_link, "{text:?}");
+        assert_eq!(picture(text).is_ok(), is_picture, "{text:?}");
     }
 
     #[test]
