@@ -6,7 +6,7 @@ use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
 use fanfare_nats::event::SourceName;
-use fanfare_nats::{DeviceId, Lane, Pattern, Tenant};
+use fanfare_nats::{AppName, DeviceId, Lane, Pattern, Tenant};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -15,6 +15,8 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::access::Caller;
+use crate::device::document::{self, Wanted};
+use crate::fields::{Flaw, Flaws, Read};
 use crate::problem::{Kind, Problem};
 use crate::text;
 
@@ -101,6 +103,39 @@ impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
 
 /// The longest name of a user.
 pub(crate) const MAX_USER: usize = 128;
+
+/// One line of an import: a device and its document, as they are stored.
+#[derive(Debug)]
+pub(crate) struct DeviceLine {
+    pub(crate) id: DeviceId,
+    pub(crate) wanted: Wanted,
+}
+
+impl DeviceLine {
+    /// Reads a document with its `id`.
+    ///
+    /// # Errors
+    /// The id, if it is one, and all fields that are not valid.
+    pub(crate) fn read(
+        mut line: Value,
+        tenant: &Tenant,
+        apps: Option<&[AppName]>,
+    ) -> Result<Self, (Option<DeviceId>, Vec<Flaw>)> {
+        let mut flaws = Flaws::default();
+        let id = line.as_object_mut().map(|it| it.remove("id"));
+        let id = id.and_then(|id| flaws.keep("/id", id_of_line(id, tenant)));
+        match (document::read(line, tenant, apps), id) {
+            (Ok(wanted), Some(id)) => Ok(Self { id, wanted }),
+            (Ok(_), None) => Err((None, flaws.all())),
+            (Err(more), id) => Err((id, flaws.all().into_iter().chain(more).collect())),
+        }
+    }
+}
+
+fn id_of_line(id: Option<Value>, tenant: &Tenant) -> Read<DeviceId> {
+    let id = text::string(id.ok_or("is missing")?)?;
+    tenant.device_id(&id).map_err(|it| it.to_string().into())
+}
 
 /// The user that the path names, as he is stored.
 #[derive(Debug)]

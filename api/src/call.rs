@@ -4,7 +4,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use fanfare_nats::Broker;
-use tokio::time::timeout;
+use rand::Rng;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Kind, Problem};
 
@@ -58,4 +60,32 @@ pub(crate) fn refused(error: &(dyn Error + 'static)) -> Problem {
         Kind::BrokerUnavailable,
         "the broker refuses the write; nothing was stored",
     )
+}
+
+/// How long something is tried again that belongs to a longer work: an election is sat out.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tries again while the refusal is a passing one, for half a minute, or until `stop`.
+///
+/// # Errors
+/// The last refusal.
+pub(crate) async fn patiently<T, F>(
+    stop: &CancellationToken,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Problem>
+where
+    F: Future<Output = Result<T, Problem>>,
+{
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match call().await {
+            Err(problem) if problem.is_passing() && Instant::now() < until => {
+                let pause = Duration::from_millis(rand::rng().random_range(200..=600));
+                if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                    return Err(problem);
+                }
+            }
+            answer => return answer,
+        }
+    }
 }

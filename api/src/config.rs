@@ -38,6 +38,8 @@ pub struct Config {
     pub index: bool,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// The most bytes of one import; a line of it has at most `max_body_bytes`.
+    pub max_import_bytes: u64,
     /// Requests served at once; more are told to come again.
     pub max_in_flight: usize,
     /// Connections held at once; more wait in the system's queue.
@@ -110,6 +112,7 @@ impl Default for Config {
             apps: None,
             index: true,
             max_body_bytes: 64 * 1024,
+            max_import_bytes: 4 * 1024 * 1024 * 1024,
             max_in_flight: 1024,
             max_connections: 4096,
             max_streams: 256,
@@ -181,6 +184,8 @@ impl Config {
             1024,
             512 * 1024,
         );
+        let most = 1024 * 1024 * 1024 * 1024;
+        within("max_import_bytes", self.max_import_bytes, 1024, most);
         within("max_in_flight", wide(self.max_in_flight), 1, 65_536);
         within("max_connections", wide(self.max_connections), 1, 65_536);
         within("max_streams", wide(self.max_streams), 1, 65_536);

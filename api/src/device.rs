@@ -158,7 +158,7 @@ pub(crate) async fn put(
     let writer = Writer {
         caller: &caller,
         preconditions: &preconditions,
-        secret: &secret,
+        secret: Some(&secret),
         seems_new: !api.known.seems_to_have(&id),
         now: clock::now(),
     };
@@ -214,14 +214,14 @@ pub(crate) async fn remove(
 }
 
 /// Who writes, and on what conditions.
-struct Writer<'a> {
-    caller: &'a Caller,
-    preconditions: &'a Preconditions,
+pub(crate) struct Writer<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) preconditions: &'a Preconditions,
     /// The device's, if it gets one.
-    secret: &'a NewSecret,
+    pub(crate) secret: Option<&'a NewSecret>,
     /// Nothing is known of such a device; what there is may be newer.
-    seems_new: bool,
-    now: Timestamp,
+    pub(crate) seems_new: bool,
+    pub(crate) now: Timestamp,
 }
 
 impl Writer<'_> {
@@ -233,13 +233,13 @@ impl Writer<'_> {
     }
 }
 
-struct Written {
+pub(crate) struct Written {
     device: Device,
     revision: u64,
-    is_new: bool,
+    pub(crate) is_new: bool,
 }
 
-async fn write(
+pub(crate) async fn write(
     broker: &Broker,
     id: &DeviceId,
     wanted: Wanted,

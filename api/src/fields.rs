@@ -56,6 +56,11 @@ impl Flaws {
         }
     }
 
+    /// All of them.
+    pub(crate) fn all(self) -> Vec<Flaw> {
+        self.0
+    }
+
     /// The flaws, unless there are none and the document is complete.
     pub(crate) fn judge<T>(self, document: Option<T>) -> Result<T, Vec<Flaw>> {
         match document {

@@ -30,6 +30,7 @@
 mod access;
 mod audience;
 mod body;
+mod bulk;
 mod call;
 mod clock;
 mod config;

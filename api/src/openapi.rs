@@ -25,7 +25,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
 use crate::{
-    audience, dead_letter, delivery, device, docs, event, lane, live, member, probe, source,
+    audience, bulk, dead_letter, delivery, device, docs, event, lane, live, member, probe, source,
     test_send, topics, user,
 };
 
@@ -67,6 +67,8 @@ const OPERATING: &str = "operating";
         lane::pause::put,
         lane::pause::remove,
         member::list,
+        bulk::import::import,
+        bulk::export::export,
         user::show,
         user::remove,
         topics::list,
@@ -279,7 +281,10 @@ fn refusals(path: &str, needs: Needs, operation: &Operation) -> Vec<Kind> {
     if !needs.is_open() {
         kinds.extend([Kind::Unauthenticated, Kind::Forbidden, Kind::Misdirected]);
     }
-    if operation.request_body.is_some() {
+    if operation.operation_id.as_deref() == Some("importDevices") {
+        // Lines that are not valid are told in the answer.
+        kinds.extend([Kind::BodyTooLarge, Kind::UnsupportedMediaType]);
+    } else if operation.request_body.is_some() {
         kinds.extend([
             Kind::InvalidJson,
             Kind::RequestTimeout,
@@ -323,7 +328,7 @@ fn refusals_of_its_own(operation: &Operation, kinds: &mut Vec<Kind>) {
         Some("showDelivery") => kinds.push(Kind::NoSuchDelivery),
         Some("postEvent") => kinds.push(Kind::EventExists),
         Some("showUser") => kinds.extend([Kind::NoSuchUser, Kind::IndexLoading, Kind::IndexOff]),
-        Some("listTopics" | "askAudience" | "removeUser") => {
+        Some("listTopics" | "askAudience" | "removeUser" | "exportDevices") => {
             kinds.extend([Kind::IndexLoading, Kind::IndexOff]);
         }
         _ => {}

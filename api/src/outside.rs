@@ -14,7 +14,7 @@ pub fn device(body: &[u8], tenant: &Tenant) -> Option<Device> {
     let body = serde_json::from_slice(body).ok()?;
     let wanted = document::read(body, tenant, None).ok()?;
     let secret = NewSecret::of_device(tenant);
-    Some(wanted.over(None, Leave::Full, &secret, Timestamp::UNIX_EPOCH))
+    Some(wanted.over(None, Leave::Full, Some(&secret), Timestamp::UNIX_EPOCH))
 }
 
 /// The filters that a body of `PUT /v1/devices/{id}/topics/{pattern}` asks for; `None` if it is

@@ -243,6 +243,22 @@ impl Problem {
         }
     }
 
+    /// The client may simply come again.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.kind.is_passing()
+    }
+
+    /// What it says in a line of an answer that goes on.
+    pub(crate) fn brief(&self) -> Map<String, Value> {
+        let mut brief = Map::new();
+        brief.insert("code".to_owned(), self.kind.facts().1.into());
+        brief.insert("detail".to_owned(), self.detail.clone().into());
+        if !self.flaws.is_empty() {
+            brief.insert("errors".to_owned(), json!(self.flaws));
+        }
+        brief
+    }
+
     /// The same with one more member.
     #[must_use]
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {

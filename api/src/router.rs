@@ -11,6 +11,7 @@ use fanfare_nats::key::Right;
 use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Broker, Readiness};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{self, Access, Needs};
@@ -22,8 +23,8 @@ use crate::metric::Metrics;
 use crate::operate::Operating;
 use crate::quota::Quotas;
 use crate::{
-    audience, dead_letter, delivery, device, docs, event, lane, member, openapi, probe, source,
-    test_send, topics, user, web,
+    audience, bulk, dead_letter, delivery, device, docs, event, lane, member, openapi, probe,
+    source, test_send, topics, user, web,
 };
 
 const DEVICE: &str = "/v1/devices/{id}";
@@ -47,6 +48,7 @@ const SOURCE: &str = "/v1/sources/{source}";
 const SOURCE_PAUSE: &str = "/v1/sources/{source}/pause";
 pub(crate) const MEMBERS: &str = "/v1/members";
 pub(crate) const TOPICS: &str = "/v1/topics";
+const BULK: &str = "/v1/bulk/devices";
 const USER: &str = "/v1/users/{user}";
 const AUDIENCE: &str = "/v1/topics/audience";
 const LIVEZ: &str = "/livez";
@@ -70,6 +72,8 @@ pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
     (DEVICE_MISSED, "GET", &[200], DEVICE_READ),
     (DEVICE_TEST, "POST", &[201], DEVICE_TRY),
     (USER_TEST, "POST", &[201], TRY),
+    (BULK, "POST", &[200], CHANGE_DEVICES),
+    (BULK, "GET", &[200], READ),
     (EVENTS, "GET", &[200], READ),
     (EVENTS, "POST", &[200, 201], PUBLISH),
     (EVENT, "GET", &[200], READ),
@@ -154,6 +158,12 @@ pub(crate) struct Means {
     /// The connection that may pause and replay, if this process has one.
     pub(crate) operating: Operating,
     pub(crate) live: Live,
+    /// When the server ends; what lasts long heeds it.
+    pub(crate) stop: CancellationToken,
+    /// Places of those who import and export.
+    pub(crate) bulk: Arc<Semaphore>,
+    pub(crate) max_import_bytes: u64,
+    pub(crate) max_line_bytes: usize,
 }
 
 /// What runs beside the requests, and what they ask of it.
@@ -162,6 +172,7 @@ pub(crate) struct Beside {
     pub(crate) operating: Operating,
     pub(crate) live: Live,
     pub(crate) known: Known,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Means {
@@ -184,6 +195,7 @@ pub(crate) fn router(
         operating,
         live,
         known,
+        stop,
     } = beside;
     let quotas = Quotas::new(config);
     let access = access.counting(quotas.clone());
@@ -199,6 +211,10 @@ pub(crate) fn router(
         topics: config.topics.clone(),
         operating,
         live,
+        stop,
+        bulk: Arc::new(Semaphore::new(bulk::PLACES)),
+        max_import_bytes: config.max_import_bytes,
+        max_line_bytes: config.max_body_bytes,
     }));
     let versioned = Router::new()
         .route(
@@ -218,6 +234,7 @@ pub(crate) fn router(
         .route(DELIVERY, get(delivery::show))
         .route(STREAM, get(live::show))
         .route(MEMBERS, get(member::list))
+        .route(BULK, get(bulk::export::export).post(bulk::import::import))
         .route(USER, get(user::show).delete(user::remove))
         .route(TOPICS, get(topics::list))
         .route(AUDIENCE, post(audience::ask))

@@ -187,6 +187,7 @@ impl Server {
                 operating,
                 live,
                 known,
+                stop: stop.clone(),
             },
         );
         readiness.met(CONDITION);

@@ -31,6 +31,18 @@ impl Caller {
         }
     }
 
+    /// Whether it may be told tokens.
+    pub(crate) fn may_see_tokens(&self) -> Result<(), Problem> {
+        match self {
+            Self::Anyone => Ok(()),
+            Self::Key(key) if key.has(Right::Admin) => Ok(()),
+            Self::Key(_) | Self::Device(_) => Err(forbidden(
+                "tokens are told only to a key with the scope admin",
+                Right::Admin.as_str(),
+            )),
+        }
+    }
+
     /// Whether an event may go to these topics; to every one of them.
     pub(crate) fn may_publish(&self, topics: &[Topic]) -> Result<(), Problem> {
         let may = match self {

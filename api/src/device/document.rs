@@ -64,13 +64,13 @@ impl Wanted {
         self,
         before: Option<&Device>,
         leave: Leave,
-        new_secret: &NewSecret,
+        new_secret: Option<&NewSecret>,
         now: Timestamp,
     ) -> Device {
         let same = before.filter(|it| *it.asked_token() == self.token && it.app == self.app);
         let secret = match before {
             Some(before) if leave != Leave::Register => before.secret,
-            Some(_) | None => Some(new_secret.hash()),
+            Some(_) | None => new_secret.map(NewSecret::hash),
         };
         let user = match leave {
             Leave::Full => self.user,
@@ -277,6 +277,35 @@ pub(crate) struct Shown<'a> {
     /// Once, to whoever registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
+}
+
+/// A device as it is exported with its token: what an import takes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Whole<'a> {
+    id: &'a str,
+    app: &'a str,
+    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locale: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<&'a str>,
+    topics: Vec<ShownSubscription<'a>>,
+}
+
+/// A line of an export with tokens.
+pub(crate) fn whole<'a>(id: &'a DeviceId, device: &'a Device) -> Whole<'a> {
+    let shown = shown(id, device);
+    Whole {
+        id: shown.id,
+        app: shown.app,
+        token: device.asked_token().reveal(),
+        user: shown.user,
+        locale: shown.locale,
+        time_zone: shown.time_zone,
+        topics: shown.topics,
+    }
 }
 
 /// A pattern, with its filters if it has any.

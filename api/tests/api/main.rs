@@ -6,6 +6,7 @@
     reason = "support code of tests, where a panic is the verdict"
 )]
 
+mod bulk;
 mod contract;
 mod device;
 mod event;

@@ -112,24 +112,24 @@ fn filters_come_from_a_closed_set() {
 fn a_token_keeps_its_time_and_another_token_or_app_gets_the_current_time() {
     let (then, now) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
     let secret = NewSecret::of_device(&Tenant::main());
-    let first = wanted("one").over(None, Leave::Full, &secret, then);
+    let first = wanted("one").over(None, Leave::Full, Some(&secret), then);
     assert_eq!(first.registered_at, then);
     assert_eq!(
         wanted("one")
-            .over(Some(&first), Leave::Full, &secret, now)
+            .over(Some(&first), Leave::Full, Some(&secret), now)
             .registered_at,
         then
     );
     assert_eq!(
         wanted("two")
-            .over(Some(&first), Leave::Full, &secret, now)
+            .over(Some(&first), Leave::Full, Some(&secret), now)
             .registered_at,
         now
     );
     let moved = read(json!({"app": "android", "token": "one"}), None).unwrap();
     assert_eq!(
         moved
-            .over(Some(&first), Leave::Full, &secret, now)
+            .over(Some(&first), Leave::Full, Some(&secret), now)
             .registered_at,
         now
     );
@@ -143,7 +143,7 @@ fn a_secret_stays_until_somebody_registers_and_whose_it_is_only_a_backend_says()
     );
     let of = |user: &str| read(json!({"app": "ios", "token": "t", "user": user}), None).unwrap();
     let over = |wanted: Wanted, before: Option<&Device>, leave, secret| {
-        wanted.over(before, leave, secret, Timestamp::UNIX_EPOCH)
+        wanted.over(before, leave, Some(secret), Timestamp::UNIX_EPOCH)
     };
     let first = over(of("ada"), None, Leave::Full, &one);
     assert_eq!(first.secret, Some(one.hash()));
@@ -169,7 +169,7 @@ fn what_is_shown_and_what_is_refused_never_holds_the_token() {
     let device = wanted(secret).over(
         None,
         Leave::Full,
-        &NewSecret::of_device(&Tenant::main()),
+        Some(&NewSecret::of_device(&Tenant::main())),
         Timestamp::UNIX_EPOCH,
     );
     let id = DeviceId::parse("phone-1").unwrap();

@@ -50,6 +50,16 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
             ..plain
         },
         // What is followed.
+        "importDevices" => {
+            let mut line = document(TOKEN);
+            line["id"] = DEVICE.into();
+            let kind = "application/x-ndjson";
+            Request {
+                body: Some((kind, line.to_string().into_bytes())),
+                ..plain
+            }
+        }
+        "exportDevices" => plain,
         "showUser" | "removeUser" => plain.at("user", &stage.user().await),
         "listTopics" => plain,
         "askAudience" => plain.json(&json!({"topics": [TOPIC]})),
