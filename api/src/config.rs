@@ -40,6 +40,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// The most bytes of one import; a line of it has at most `max_body_bytes`.
     pub max_import_bytes: u64,
+    /// How long nothing may arrive of an import that is not over, in seconds.
+    pub import_stall_s: u64,
     /// Requests served at once; more are told to come again.
     pub max_in_flight: usize,
     /// Connections held at once; more wait in the system's queue.
@@ -113,6 +115,7 @@ impl Default for Config {
             index: true,
             max_body_bytes: 64 * 1024,
             max_import_bytes: 4 * 1024 * 1024 * 1024,
+            import_stall_s: 30,
             max_in_flight: 1024,
             max_connections: 4096,
             max_streams: 256,
@@ -186,6 +189,7 @@ impl Config {
         );
         let most = 1024 * 1024 * 1024 * 1024;
         within("max_import_bytes", self.max_import_bytes, 1024, most);
+        within("import_stall_s", self.import_stall_s, 1, 3600);
         within("max_in_flight", wide(self.max_in_flight), 1, 65_536);
         within("max_connections", wide(self.max_connections), 1, 65_536);
         within("max_streams", wide(self.max_streams), 1, 65_536);
@@ -282,6 +286,11 @@ impl Config {
         Duration::from_secs(self.timeout_s)
     }
 
+    /// How long nothing may arrive of an import.
+    pub(crate) fn import_stall(&self) -> Duration {
+        Duration::from_secs(self.import_stall_s)
+    }
+
     /// How long a client may take nothing that is there for it.
     pub(crate) fn standstill(&self) -> Duration {
         Duration::from_secs(self.standstill_s)
@@ -297,96 +306,4 @@ pub(crate) fn unprotected(address: SocketAddr) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(config: &Config) -> Vec<String> {
-        config.validate().into_iter().map(|it| it.key).collect()
-    }
-
-    #[test]
-    fn the_defaults_are_valid_and_all_problems_are_named_at_once() {
-        assert!(Config::default().validate().is_empty());
-        let broken = Config {
-            listen: "localhost:80".into(),
-            apps: Some(vec!["ios".into(), "My App".into()]),
-            max_body_bytes: 0,
-            max_in_flight: 0,
-            max_connections: 0,
-            max_streams: 0,
-            stream_backlog: 1,
-            timeout_s: 1,
-            standstill_s: 0,
-            registration_expires_after: "9d".to_owned(),
-            trusted_proxies: vec!["10.0.0.0/8".into(), "proxy".into()],
-            cors_origins: vec!["https://app.example.org".into(), "*".into()],
-            ..Config::default()
-        };
-        let expected = [
-            "listen",
-            "apps[1]",
-            "trusted_proxies[1]",
-            "cors_origins[1]",
-            "registration_warning",
-            "max_body_bytes",
-            "max_in_flight",
-            "max_connections",
-            "max_streams",
-            "stream_backlog",
-            "timeout_s",
-            "standstill_s",
-        ];
-        assert_eq!(keys(&broken), expected);
-    }
-
-    #[track_caller]
-    fn check_listen(listen: &str, keys: Option<Keys>, is_allowed: bool) {
-        let config = Config {
-            listen: listen.into(),
-            keys,
-            ..Config::default()
-        };
-        assert_eq!(config.validate().is_empty(), is_allowed, "{listen}");
-    }
-
-    #[test]
-    fn an_address_that_others_can_reach_asks_for_keys() {
-        let until_first = Some(Keys::UntilFirst);
-        for loopback in [
-            "127.0.0.1:0",
-            "127.9.9.9:80",
-            "[::1]:80",
-            "[::ffff:127.0.0.1]:80",
-        ] {
-            check_listen(loopback, until_first, true);
-            check_listen(loopback, None, true);
-        }
-        for public in ["0.0.0.0:80", "[::]:80", "192.168.1.4:80"] {
-            check_listen(public, until_first, false);
-            check_listen(public, None, true);
-            check_listen(public, Some(Keys::Required), true);
-        }
-    }
-
-    #[test]
-    fn without_a_word_every_request_needs_a_key() {
-        let policy = |keys, insecure_no_auth| {
-            let config = Config {
-                keys,
-                insecure_no_auth,
-                ..Config::default()
-            };
-            config.policy()
-        };
-        assert_eq!(policy(None, false), Policy::Required);
-        assert_eq!(policy(Some(Keys::Required), false), Policy::Required);
-        assert_eq!(policy(Some(Keys::UntilFirst), false), Policy::UntilFirst);
-        assert_eq!(policy(None, true), Policy::Open);
-        let both = Config {
-            keys: Some(Keys::Required),
-            insecure_no_auth: true,
-            ..Config::default()
-        };
-        assert_eq!(self::keys(&both), ["keys"]);
-    }
-}
+mod tests;

@@ -32,6 +32,8 @@ enum Who {
     Key(KeyName),
     /// An address; of IPv6 the network of 64 bits that one customer has.
     Address(IpAddr),
+    /// All keys of a tenant together.
+    Tenant(Tenant),
     /// A user, as he is stored.
     User(String),
     App(Tenant, AppName),
@@ -43,6 +45,7 @@ enum Who {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Quota {
     Key,
+    Tenant,
     Address,
     User,
     App,
@@ -52,6 +55,7 @@ impl Quota {
     fn as_str(self) -> &'static str {
         match self {
             Self::Key => "key",
+            Self::Tenant => "tenant",
             Self::Address => "address",
             Self::User => "user",
             Self::App => "app",
@@ -100,7 +104,17 @@ impl Quotas {
             && !key.is_only_for_installations()
         {
             let who = Who::Key((key.tenant.clone(), key.id.clone()));
-            return self.take(Quota::Key, who, at);
+            let charge = self.take(Quota::Key, who, at);
+            if charge.is_some_and(|it| it.refusal().is_some()) {
+                return charge;
+            }
+            let of_all = self.take(Quota::Tenant, Who::Tenant(key.tenant.clone()), at);
+            // Told of the tighter one: a key of which others leave nothing is not to go on.
+            return match (charge, of_all) {
+                (Some(own), Some(all)) if own.taken.remaining <= all.taken.remaining => Some(own),
+                (own, None) => own,
+                (_, all) => all,
+            };
         }
         let peer = peer?.0.ip().to_canonical();
         let address = self.0.proxies.client(peer, headers);

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -164,6 +165,7 @@ pub(crate) struct Means {
     pub(crate) bulk: Arc<Semaphore>,
     pub(crate) max_import_bytes: u64,
     pub(crate) max_line_bytes: usize,
+    pub(crate) import_stall: Duration,
 }
 
 /// What runs beside the requests, and what they ask of it.
@@ -215,6 +217,7 @@ pub(crate) fn router(
         bulk: Arc::new(Semaphore::new(bulk::PLACES)),
         max_import_bytes: config.max_import_bytes,
         max_line_bytes: config.max_body_bytes,
+        import_stall: config.import_stall(),
     }));
     let versioned = Router::new()
         .route(

@@ -9,6 +9,7 @@ mod ask;
 mod check;
 mod dead_letters;
 mod demo;
+mod devices;
 mod doctor;
 mod embedded;
 pub(crate) mod init;
@@ -79,6 +80,8 @@ enum Which {
     Why(why::Why),
     /// Shows what was given up, and sends it again
     DeadLetters(dead_letters::DeadLetters),
+    /// Registers many devices from a file, and writes all of them into one
+    Devices(devices::Devices),
     /// Hands out keys of the API, shows them, takes them back
     Keys(keys::Keys),
     /// Shows the lanes, pauses and resumes them
@@ -110,6 +113,7 @@ impl Command {
             Which::Verify(verify) => Box::pin(verify.run(&common, environment)).await,
             Which::Why(why) => Box::pin(why.run(&common, environment)).await,
             Which::DeadLetters(letters) => Box::pin(letters.run(&common, environment)).await,
+            Which::Devices(devices) => Box::pin(devices.run(&common, environment)).await,
             Which::Keys(keys) => Box::pin(keys.run(&common, environment)).await,
             Which::Lanes(lanes) => Box::pin(lanes.run(&common, environment)).await,
             Which::Sources(sources) => Box::pin(sources.run(&common, environment)).await,

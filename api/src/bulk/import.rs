@@ -21,7 +21,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use self::told::{Told, Why};
 use super::lines::{Line, Lines};
@@ -35,9 +35,6 @@ use crate::device::{Writer, write};
 use crate::precondition::Preconditions;
 use crate::problem::{Kind, Problem};
 use crate::router::Api;
-
-/// How long nothing may arrive.
-const STALL: Duration = Duration::from_secs(30);
 
 /// Many devices, a line each: its document, and its `id`.
 ///
@@ -163,7 +160,7 @@ impl Import {
                 Some(done) = self.writes.next(), if !self.writes.is_empty() => self.note(done),
                 () = stop.cancelled(), if self.is_open => self.close(Why::Stopping),
                 frame = self.body.next(), if may_read => self.read(frame),
-                () = sleep_until(silent_since + STALL), if may_read => self.close(Why::Stalled),
+                () = sleep_until(silent_since + self.api.import_stall), if may_read => self.close(Why::Stalled),
                 () = std::future::ready(()), if !self.told.is_empty() => return self.told.take(),
             }
         }

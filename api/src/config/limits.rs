@@ -10,6 +10,8 @@ use crate::quota::Quota;
 pub struct Limits {
     /// Of one key, but for those that are only for installations.
     pub per_key: u32,
+    /// Of all keys of a tenant together, but for those that are only for installations.
+    pub per_tenant: u32,
     /// Of one client address: who shows a device's secret, a key for installations, or nothing good.
     pub per_address: u32,
     /// That concern one user: registrations of his devices, and test sends to him.
@@ -22,6 +24,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             per_key: 120_000,
+            per_tenant: 0,
             per_address: 600,
             per_user: 600,
             per_app: 0,
@@ -34,6 +37,7 @@ impl Limits {
     pub(crate) fn of(&self, quota: Quota) -> u32 {
         match quota {
             Quota::Key => self.per_key,
+            Quota::Tenant => self.per_tenant,
             Quota::Address => self.per_address,
             Quota::User => self.per_user,
             Quota::App => self.per_app,

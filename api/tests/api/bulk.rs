@@ -1,5 +1,7 @@
 //! Many devices in one request, in and out.
 
+mod ends;
+
 use fanfare_api::Config;
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -83,4 +85,18 @@ async fn each_line_is_a_device_and_each_bad_one_is_told_with_its_number() {
     let again: Vec<String> = whole.iter().map(Value::to_string).collect();
     let told = import(&api, again.join("\n")).await;
     assert_eq!(told.last().unwrap()["summary"]["replaced"], 2500);
+}
+
+#[tokio::test]
+async fn lines_about_one_device_are_written_in_their_order() {
+    let api = loaded(Config::default()).await;
+    let line = |n| json!({"id": "d", "app": "ios", "token": format!("token-{n}")}).to_string();
+    let body: Vec<String> = (0..200).map(line).collect();
+    let told = import(&api, body.join("\n")).await;
+    let summary = &told.last().unwrap()["summary"];
+    assert_eq!(
+        (&summary["created"], &summary["replaced"]),
+        (&json!(1), &json!(199))
+    );
+    assert_eq!(export(&api, "?tokens=true").await[0]["token"], "token-199");
 }

@@ -106,6 +106,37 @@ async fn a_key_is_counted_by_itself_and_told_what_it_has_left() {
 }
 
 #[tokio::test]
+async fn the_keys_of_a_tenant_are_counted_together_too() {
+    let limits = Limits {
+        per_key: 4,
+        per_tenant: 7,
+        ..Limits::default()
+    };
+    let api = start(limits).await;
+    let (one, two) = (key(&api, "read").await, key(&api, "read").await);
+    let mut told = Vec::new();
+    for shown in [&one, &one, &one, &two, &two] {
+        let answer = get(&api, shown, "192.0.2.1").await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+        let left = answer.header("ratelimit").split(";t").next().unwrap();
+        told.push(left.to_owned());
+    }
+    // Two of the tenant's were taken by the keys that the others were waited for with.
+    let expected = [
+        "\"key\";r=3",
+        "\"key\";r=2",
+        "\"key\";r=1",
+        "\"tenant\";r=1",
+        "\"tenant\";r=0",
+    ];
+    assert_eq!(told, expected);
+    let refused = get(&api, &two, "192.0.2.1").await;
+    refused.check_problem(429, "too_many_requests");
+    assert_eq!(refused.body["quota"], "tenant");
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn who_shows_nothing_good_is_counted_by_the_address_that_the_proxy_tells() {
     let limits = Limits {
         per_key: 1,
@@ -140,6 +171,7 @@ async fn users_and_apps_have_quotas_and_without_keys_nobody_has() {
     let limits = Limits {
         per_user: 2,
         per_app: 5,
+        per_tenant: 0,
         per_key: 1,
         per_address: 1,
     };

@@ -7,6 +7,7 @@
 )]
 
 mod away;
+mod bulk;
 mod canaries;
 mod command_line;
 mod delivery;

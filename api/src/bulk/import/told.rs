@@ -18,7 +18,7 @@ pub(super) enum Why {
     End,
     /// The connection, or its sender, broke off.
     CutOff,
-    /// Nothing came for half a minute.
+    /// Nothing came for too long.
     Stalled,
     /// There was more than one request may bring.
     TooLarge,
