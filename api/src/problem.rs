@@ -17,7 +17,7 @@ use rand::Rng;
 use serde_json::{Map, Value, json};
 
 use crate::fields::Flaw;
-use crate::quota::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use crate::quota::{RATE_LIMIT, RATE_LIMIT_POLICY, end_with_retry};
 
 /// The media type of RFC 9457.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -331,6 +331,7 @@ impl Problem {
             let wait_s: u16 = rand::rng().random_range(2..=6);
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
         }
+        end_with_retry(headers);
         response
     }
 }

@@ -18,7 +18,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 pub(crate) use self::client::{Network, Peer};
-pub(crate) use self::header::{RATE_LIMIT, RATE_LIMIT_POLICY};
+pub(crate) use self::header::{RATE_LIMIT, RATE_LIMIT_POLICY, end_with_retry};
 
 use self::client::Proxies;
 use self::table::{Table, Taken};

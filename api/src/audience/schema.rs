@@ -9,7 +9,7 @@ use crate::event::document::schema::Topic;
 
 /// What an event would be for. Exactly one of `topics`, `device` and `user` is needed.
 #[derive(ToSchema)]
-#[schema(as = AudienceDocument)]
+#[schema(as = AudienceDocument, example = json!({"topics": ["news.local"], "data": {"mag": 4.6}}))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
     #[schema(min_items = 1, max_items = 32, example = json!(["news.local"]))]

@@ -29,8 +29,9 @@ pub(super) struct Table {
 pub(super) struct Taken {
     /// Requests that would be served now.
     pub(super) remaining: u64,
-    /// Seconds until all would.
-    pub(super) full_in_s: u64,
+    /// Seconds for which these last at the pace at which tokens come back; where there are none, until
+    /// there is one.
+    pub(super) lasts_s: u64,
     /// Seconds until one would, if this one is not.
     pub(super) wait_s: Option<u64>,
 }
@@ -65,17 +66,24 @@ impl Table {
         let after = before + token;
         let missing = after.saturating_sub(now);
         if missing > MINUTE {
+            let wait_s = ceil_s(missing.saturating_sub(MINUTE)).max(1);
             return Taken {
                 remaining: 0,
-                full_in_s: ceil_s(before.saturating_sub(now)),
-                wait_s: Some(ceil_s(missing.saturating_sub(MINUTE)).max(1)),
+                lasts_s: wait_s,
+                wait_s: Some(wait_s),
             };
         }
         self.full_at.insert(who, after);
-        let tokens = MINUTE.saturating_sub(missing).as_nanos() / token.as_nanos().max(1);
+        let left = MINUTE.saturating_sub(missing);
+        let tokens = left.as_nanos() / token.as_nanos().max(1);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let lasts = match tokens {
+            0 => token.saturating_sub(left),
+            tokens => token.saturating_mul(tokens),
+        };
         Taken {
-            remaining: u64::try_from(tokens).unwrap_or(u64::MAX),
-            full_in_s: ceil_s(missing),
+            remaining: tokens.into(),
+            lasts_s: ceil_s(lasts).max(1),
             wait_s: None,
         }
     }
@@ -120,12 +128,13 @@ mod tests {
     fn a_minutes_worth_is_served_at_once_and_then_one_at_a_time() {
         let mut table = Table::new(Instant::now());
         let zero = Duration::ZERO;
-        for left in [2, 1, 0] {
+        for (left, lasts_s) in [(2, 40), (1, 20), (0, 20)] {
             let taken = take(&mut table, 1, 3, zero);
             assert_eq!((taken.remaining, taken.wait_s), (left, None));
+            assert_eq!(taken.lasts_s, lasts_s);
         }
         let refused = take(&mut table, 1, 3, zero);
-        assert_eq!((refused.wait_s, refused.full_in_s), (Some(20), 60));
+        assert_eq!((refused.wait_s, refused.lasts_s), (Some(20), 20));
         // A refusal costs nothing, and another's bucket is another.
         assert_eq!(take(&mut table, 1, 3, zero).wait_s, Some(20));
         assert_eq!(take(&mut table, 2, 3, zero).wait_s, None);
@@ -133,7 +142,7 @@ mod tests {
         assert_eq!(take(&mut table, 1, 3, early).wait_s, Some(1));
         assert_eq!(take(&mut table, 1, 3, Duration::from_secs(20)).wait_s, None);
         let later = take(&mut table, 1, 3, Duration::from_mins(10));
-        assert_eq!((later.remaining, later.full_in_s), (2, 20));
+        assert_eq!((later.remaining, later.lasts_s), (2, 40));
     }
 
     #[test]
