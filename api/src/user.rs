@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use fanfare_nats::bucket::{Expect, ReadDeviceError, Stored, WriteDeviceError};
 use fanfare_nats::index::Index;
-use fanfare_nats::{Broker, DeviceId};
+use fanfare_nats::{Broker, DeviceId, fail};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Uri;
 use serde::Serialize;
@@ -163,7 +163,10 @@ async fn erase(broker: &Broker, id: DeviceId, user: &str) -> Result<bool, Proble
         };
         let expect = Expect::Revision(stored.revision);
         match broker.delete_device(&id, expect).await {
-            Ok(_) => return Ok(true),
+            Ok(_) => {
+                fail::point("user.removed");
+                return Ok(true);
+            }
             // Written meanwhile: look whose it is now.
             Err(WriteDeviceError::Conflict) => {}
             Err(error @ WriteDeviceError::Refused(_)) => return Err(refused(&error)),

@@ -166,6 +166,21 @@ async fn nobody_is_told_that_a_document_is_stored_while_the_broker_is_away() {
     let waiting = post(at, SECRET, &body);
     let answered = tokio::time::timeout(std::time::Duration::from_secs(3), waiting).await;
     assert!(answered.is_err(), "{answered:?}");
+    // So many wait; the others are told at once to come again, and nobody that it is stored.
+    let ids: Vec<String> = (0..70).map(|n| format!("c{n}")).collect();
+    let bodies: Vec<_> = ids.iter().map(|it| orders(&[it])).collect();
+    let posts = bodies.iter().map(async |body| {
+        let waiting = post(at, SECRET, body);
+        let answered = tokio::time::timeout(std::time::Duration::from_secs(6), waiting);
+        let answer = answered.await.ok()?;
+        let again = answer.headers().get("retry-after").cloned();
+        Some((answer.status().as_u16(), again))
+    });
+    let answers = futures::future::join_all(posts).await;
+    let told: Vec<_> = answers.into_iter().flatten().collect();
+    assert!((1..=6).contains(&told.len()), "{told:?}");
+    let again = (503, Some("5".parse().unwrap()));
+    assert!(told.iter().all(|it| *it == again), "{told:?}");
     server.server().thaw().unwrap();
     // The sender tries again; the first try may be stored by now, and it is one event.
     eventually(async || {

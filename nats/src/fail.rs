@@ -34,6 +34,19 @@ pub const POINTS: &[&str] = &[
     "dead.stored",
 ];
 
+/// Places beside the path of an event: each in the middle of work that somebody repeats.
+pub const BESIDE: &[&str] = &[
+    "user.removed",
+    "replay.begun",
+    "replay.stored",
+    "posted.stored",
+];
+
+/// Whether there is such a place.
+pub fn is_point(name: &str) -> bool {
+    POINTS.contains(&name) || BESIDE.contains(&name)
+}
+
 /// The process passes a place; if a test armed it for this passage, the process is killed here.
 ///
 /// Armed by the environment: `FANFARE_CRASH_AT=name:passage` (the first passage is 1) kills,

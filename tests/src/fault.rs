@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fanfare_nats::fail::POINTS;
+use fanfare_nats::fail::is_point;
 use fanfare_nats::testing::TestServer;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
@@ -25,7 +25,7 @@ impl CrashAt {
     /// If there is no such place.
     #[track_caller]
     pub fn new(point: &'static str, passage: u64) -> Self {
-        assert!(POINTS.contains(&point), "no such fail point: {point}");
+        assert!(is_point(point), "no such fail point: {point}");
         Self { point, passage }
     }
 

@@ -148,6 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn a_document_that_was_written_without_a_registration_is_as_old_as_its_last_one() {
+        let it = found(0, Some(100), 200);
+        check(&it, 0, 355, Verdict::Stands);
+        check(&it, 0, 356, Verdict::Warn(day(370)));
+        check(&it, 0, 370, Verdict::Over);
+    }
+
+    #[test]
     fn a_rule_that_is_new_removes_nobody_before_it_could_warn() {
         let it = found(0, Some(0), 0);
         check(&it, 1000, 1000, Verdict::Warn(day(1014)));

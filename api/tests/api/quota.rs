@@ -23,8 +23,12 @@ async fn start(limits: Limits) -> Api {
 
 /// A key that the API knows; learning that takes nothing from its quota.
 async fn key(api: &Api, scope: &str) -> String {
+    key_of(api, Tenant::main(), scope).await
+}
+
+async fn key_of(api: &Api, tenant: Tenant, scope: &str) -> String {
     let made = Key::create(
-        Tenant::main(),
+        tenant,
         scope,
         vec![scope.parse().unwrap()],
         None,
@@ -160,6 +164,58 @@ async fn who_shows_nothing_good_is_counted_by_the_address_that_the_proxy_tells()
     for n in 0..5 {
         let answer = get(&api, &app, &format!("2001:db8:0:1::{n}")).await;
         assert_eq!(answer.status.as_u16(), if n < 4 { 403 } else { 429 });
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_installation_may_is_counted_by_its_address_and_not_by_the_key_of_all() {
+    let limits = Limits {
+        per_key: 1,
+        per_address: 2,
+        ..Limits::default()
+    };
+    let api = start(limits).await;
+    let app = key(&api, "devices:write:self").await;
+    for (n, from, status) in [
+        (1, "192.0.2.1", 201),
+        (2, "192.0.2.1", 201),
+        (3, "192.0.2.1", 429),
+        (3, "192.0.2.2", 201),
+    ] {
+        let headers = [("authorization", app.as_str()), ("x-forwarded-for", from)];
+        let path = format!("/v1/devices/phone-{n}");
+        let answer = api.put(&path, &headers, &device(None)).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.header("ratelimit-policy"), "\"address\";q=2;w=60");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn users_and_apps_are_each_tenants_own_and_no_window_is_longer_than_the_wait() {
+    let limits = Limits {
+        per_user: 1,
+        per_app: 2,
+        per_key: 100,
+        ..Limits::default()
+    };
+    let api = start(limits).await;
+    for name in ["main", "acme"] {
+        let shown = key_of(&api, Tenant::parse(name).unwrap(), "devices:write").await;
+        let headers = [("authorization", shown.as_str())];
+        for (user, status) in [(Some("ada"), 201), (Some("ada"), 429), (None, 429)] {
+            let answer = api.put(PHONE, &headers, &device(user)).await;
+            assert_eq!(answer.status, status, "{name}: {answer:?}");
+            assert_eq!(answer.header("ratelimit-policy"), "\"key\";q=100;w=60");
+            let (_, window_s) = answer.header("ratelimit").rsplit_once(";t=").unwrap();
+            if status == 429 {
+                let quota = if user.is_some() { "user" } else { "app" };
+                assert_eq!(answer.body["quota"], quota);
+                let wait_s: u64 = answer.header("retry-after").parse().unwrap();
+                assert!(window_s.parse::<u64>().unwrap() <= wait_s, "{answer:?}");
+            }
+        }
     }
     api.stop().await;
 }

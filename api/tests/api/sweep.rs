@@ -1,10 +1,18 @@
 //! Registrations that are not renewed are warned of, and end.
 
-use fanfare_api::Config;
+use std::time::Duration;
+
+use fanfare_api::{Config, Keys, Metrics, Server};
+use fanfare_nats::key::{Key, Tenant};
+use fanfare_nats::{Readiness, clock};
+use futures::StreamExt;
+use prometheus_client::registry::Registry;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Api, eventually};
+use crate::harness::{Answer, Api, eventually};
 
 const WARNINGS: &str = "/v1/events?topic=fanfare.registration.expiring";
 
@@ -45,4 +53,127 @@ async fn a_registration_that_is_not_renewed_is_warned_of_once_and_ends() {
     let refused = api.send(Method::PUT, path, &[], None).await;
     refused.check_problem(400, "invalid_request");
     api.stop().await;
+}
+
+#[tokio::test]
+async fn each_tenant_is_told_of_its_own_registrations_in_its_own_words() {
+    let api = Api::start_with(Config {
+        keys: Some(Keys::Required),
+        registration_expires_after: "4s".to_owned(),
+        registration_warning: "3s".to_owned(),
+        ..Config::default()
+    })
+    .await;
+    let mut keys = Vec::new();
+    for name in ["main", "acme"] {
+        let scopes = vec!["admin".parse().unwrap()];
+        let tenant = Tenant::parse(name).unwrap();
+        let (key, secret) = Key::create(tenant, name, scopes, None, clock::now()).unwrap();
+        api.broker.create_key(&key).await.unwrap();
+        keys.push(format!("Bearer {}", secret.reveal()));
+    }
+    let ask = async |key: &str, method: Method, path: &str, body: Option<&Value>| -> Answer {
+        api.send(method, path, &[("authorization", key)], body)
+            .await
+    };
+    for key in &keys {
+        let path = "/v1/devices/forgotten";
+        eventually(
+            async || ask(key, Method::GET, path, None).await,
+            |it| it.status == 404,
+        )
+        .await;
+    }
+    // In the same second, or nearly: their names differ by the tenant alone.
+    for key in &keys {
+        let put = ask(
+            key,
+            Method::PUT,
+            "/v1/devices/forgotten",
+            Some(&device("t")),
+        )
+        .await;
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    for key in &keys {
+        let told = async || ask(key, Method::GET, WARNINGS, None).await;
+        let told = eventually(told, |it| it.body["items"] != json!([])).await;
+        let items = told.body["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1, "{told:?}");
+        assert_eq!(items[0]["topics"], json!(["fanfare.registration.expiring"]));
+        assert_eq!(items[0]["data"]["device"], "forgotten");
+        assert_eq!(items[0]["data"]["user"], "ada");
+    }
+    api.stop().await;
+}
+
+/// Another API of the same broker; it dies with what is returned.
+async fn beside(api: &Api, node: &str, config: Config) -> JoinSet<()> {
+    let broker = api.server.broker(node).await;
+    let listen = "127.0.0.1:0".to_owned();
+    let keys = Some(Keys::UntilFirst);
+    let server = Server::bind(Config {
+        listen,
+        keys,
+        ..config
+    });
+    let server = server.await.unwrap();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let metrics = Metrics::register(&mut Registry::default());
+        let stop = CancellationToken::new();
+        let _ended = server.serve(broker, metrics, Readiness::new(), stop).await;
+    });
+    serving
+}
+
+#[tokio::test]
+async fn a_sweep_that_dies_is_ended_by_another_that_warns_of_nobody_twice() {
+    const DEVICES: usize = 60;
+    let rule = || Config {
+        registration_expires_after: "5s".to_owned(),
+        registration_warning: "4s".to_owned(),
+        ..Config::default()
+    };
+    let api = Api::start().await; // This one sweeps nothing for 270 days.
+    let first = beside(&api, "first", rule()).await;
+    // Spread over a while, so that a sweep finds some that are due and some that are not yet.
+    for n in 0..DEVICES {
+        let (path, device) = (format!("/v1/devices/phone-{n}"), device(&n.to_string()));
+        assert_eq!(api.put(&path, &[], &device).await.status, 201);
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let warned = async || api.get(&format!("{WARNINGS}&limit=200")).await;
+    let n_of = |it: &Answer| it.body["items"].as_array().map_or(0, Vec::len);
+    let some = eventually(warned, |it| n_of(it) > 0).await;
+    drop(first);
+    assert!(n_of(&some) < DEVICES, "void: it had ended");
+    let second = beside(&api, "second", rule()).await;
+    let left = async || {
+        let asked = (0..DEVICES).map(async |n| {
+            let answer = api.get(&format!("/v1/devices/phone-{n}")).await;
+            usize::from(answer.status == 200)
+        });
+        let asked = futures::stream::iter(asked).buffer_unordered(16);
+        asked.fold(0, async |sum, it| sum + it).await
+    };
+    let mut n_left = DEVICES;
+    while n_left == DEVICES {
+        n_left = left().await;
+    }
+    drop(second);
+    assert!(n_left > 0, "void: it had ended");
+    let _third = beside(&api, "third", rule()).await;
+    while n_left > 0 {
+        n_left = left().await;
+    }
+    let told = warned().await;
+    let mut devices: Vec<_> = told.body["items"].as_array().unwrap().iter().collect();
+    devices.sort_by_key(|it| it["data"]["device"].to_string());
+    devices.dedup_by_key(|it| it["data"]["device"].to_string());
+    assert_eq!(
+        (n_of(&told), devices.len()),
+        (DEVICES, DEVICES),
+        "each once"
+    );
 }

@@ -342,3 +342,36 @@ async fn what_is_followed_and_by_whom_is_told_to_its_own_tenant() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_user_is_shown_and_removed_in_his_own_tenant() {
+    let world = World::new().await;
+    let user = "/v1/users/ada";
+    let ask = async || world.get(1, user).await;
+    eventually(ask, |it| it.status == 404).await; // The devices are loaded.
+    for (whose, own) in ["phone-0", "phone-1", "phone-2"].into_iter().enumerate() {
+        for id in ["phone", own] {
+            let path = format!("/v1/devices/{id}");
+            assert_eq!(world.put(whose, &path, &device(id)).await.status, 201);
+        }
+    }
+    let ids = |answer: &Answer| -> Vec<Value> {
+        let items = answer.body["items"].as_array().unwrap();
+        items.iter().map(|it| it["id"].clone()).collect()
+    };
+    for (whose, own) in ["phone-0", "phone-1", "phone-2"].into_iter().enumerate() {
+        assert_eq!(ids(&world.get(whose, user).await), ["phone", own]);
+    }
+    // Neither the tenant that is everybody's nor another one removes what is not his.
+    for (whose, others) in [(1, [0, 2]), (0, [2, 2])] {
+        let gone = world.ask(whose, Method::DELETE, user, None).await;
+        assert_eq!(gone.body, json!({"removed": 2, "is_complete": true}));
+        world
+            .get(whose, user)
+            .await
+            .check_problem(404, "no_such_user");
+        for other in others {
+            assert_eq!(ids(&world.get(other, user).await).len(), 2, "{whose}");
+        }
+    }
+}

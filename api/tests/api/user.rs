@@ -1,6 +1,7 @@
 //! All devices of somebody.
 
 use fanfare_api::Config;
+use futures::StreamExt;
 use serde_json::json;
 
 use crate::harness::{Answer, Api, eventually};
@@ -71,4 +72,25 @@ async fn a_user_is_removed_with_everything_that_was_registered_by_then() {
     let again = api.delete("/v1/users/ada", &[]).await;
     assert_eq!(again.body, json!({"removed": 0, "is_complete": true}));
     assert_eq!(api.get("/v1/devices/ada-0").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_user_of_more_devices_than_are_removed_at_once_is_removed_whole() {
+    let api = loaded().await;
+    let ids: Vec<String> = (0..530).map(|n| format!("ada-{n}")).collect();
+    let registered = ids.iter().map(|id| register(&api, id, "ada"));
+    let registered = futures::stream::iter(registered).buffer_unordered(32);
+    registered.collect::<()>().await;
+    let mut n_removed = 0;
+    loop {
+        let gone = api.delete("/v1/users/ada", &[]).await;
+        n_removed += gone.body["removed"].as_u64().unwrap();
+        // A slow machine may be told to come again.
+        if gone.body["is_complete"] == true {
+            break;
+        }
+    }
+    assert_eq!(n_removed, 530);
+    let nobody = api.get("/v1/users/ada").await;
+    nobody.check_problem(404, "no_such_user");
 }

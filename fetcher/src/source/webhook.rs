@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fanfare_nats::fail;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -99,7 +100,10 @@ impl Source for Webhook {
 
     fn settle(&mut self, settled: Settled) -> Option<Cursor> {
         let fate = match settled {
-            Settled::Stored { .. } => Fate::Stored,
+            Settled::Stored { .. } => {
+                fail::point("posted.stored");
+                Fate::Stored
+            }
             Settled::Failed => Fate::Unreadable,
         };
         if let Some(waiting) = self.in_hand.take() {

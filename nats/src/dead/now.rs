@@ -110,9 +110,9 @@ impl Now {
         match assessed.judged.fates.get(&device) {
             Some(Fate::Accepted(_)) => Self::Accepted,
             Some(Fate::Unclear) => Self::Unclear,
-            Some(Fate::Waiting) => Self::Waiting,
+            Some(Fate::Waiting) if !assessed.is_cut_off => Self::Waiting,
             Some(Fate::Unknown) => Self::ReceiptsGone,
-            Some(Fate::Open) => Self::of_task(assessed),
+            Some(Fate::Open | Fate::Waiting) => Self::of_task(assessed),
             None => Self::NotSendable,
         }
     }
@@ -124,8 +124,12 @@ impl Now {
             (Standing::Gone, _) => Self::EventGone,
             (Standing::Superseded, _) => Self::Superseded,
             (Standing::Current, Step::Append(_)) => Self::Open,
-            // The message of a task could not be read, and nobody has claimed it.
-            (Standing::Current, Step::Publish(_)) if assessed.judged.has_rest => Self::Open,
+            // The message of a task could not be read and nobody has claimed it, or there is none.
+            (Standing::Current, Step::Publish(_))
+                if assessed.judged.has_rest || assessed.is_cut_off =>
+            {
+                Self::Open
+            }
             (Standing::Current, Step::Publish(_)) => Self::Waiting,
             (Standing::Current, Step::Hold(Hold::BeingSent)) => Self::BeingSent,
             (Standing::Current, Step::Hold(Hold::ReceiptsGone)) => Self::ReceiptsGone,

@@ -13,11 +13,12 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::DeadLetter;
-use super::case::{Case, Judged, Step};
+use super::case::{Case, Fate, Judged, Step};
 use crate::connect::Broker;
 use crate::control::ReadError;
 use crate::event::Event;
 use crate::events::ReadEventError;
+use crate::fail;
 use crate::level::Level;
 use crate::plan::Task;
 use crate::receipts::{AppendError, ReadReceiptError};
@@ -49,6 +50,17 @@ pub struct Assessed {
     pub standing: Standing,
     /// What its receipts say.
     pub judged: Judged,
+    /// A replay was begun and its message is not stored: whoever began it died, or is at it.
+    pub is_cut_off: bool,
+}
+
+impl Assessed {
+    /// Devices that a replay sends to one by one, those of a replay that was cut off among them.
+    pub fn n_devices(&self) -> usize {
+        let fates = self.judged.fates.values();
+        let waiting = fates.filter(|it| **it == Fate::Waiting).count();
+        self.judged.n_open + if self.is_cut_off { waiting } else { 0 }
+    }
 }
 
 /// What a replay came to.
@@ -130,9 +142,32 @@ impl Broker {
         let chain = self.receipt_chain(event, lane, range.index()).await;
         let chain = chain.map_err(ReplayError::Receipts)?;
         let receipts: Vec<_> = chain.into_iter().map(|(_, receipt)| receipt).collect();
+        let judged = case.judge(&receipts, Self::nonce(), self.node(), now);
+        let is_cut_off = match judged.step {
+            Step::Publish(pass) => !self.is_published(&case.task, pass).await?,
+            Step::Append(_) | Step::Nothing | Step::Hold(_) => false,
+        };
         Ok(Assessed {
             standing: self.standing(case).await?,
-            judged: case.judge(&receipts, Self::nonce(), self.node(), now),
+            judged,
+            is_cut_off,
+        })
+    }
+
+    /// Whether the message of a pass waits in its stream. It lies there until a worker's receipt stands
+    /// behind the replay's.
+    async fn is_published(&self, task: &Task, pass: u32) -> Result<bool, ReplayError> {
+        let subject = self.pass_subject(task, pass);
+        let last = self.last_message(&self.names.tasks(), &subject).await;
+        Ok(last.map_err(ReplayError::Read)?.is_some())
+    }
+
+    fn pass_subject(&self, task: &Task, pass: u32) -> String {
+        self.names.subject(&Subject::Task {
+            lane: task.lane.clone(),
+            event: task.event.clone(),
+            n: task.range.index(),
+            pass,
         })
     }
 
@@ -183,19 +218,16 @@ impl Broker {
                     }
                 },
             };
+            fail::point("replay.begun");
             self.publish_task(&case.task, pass).await?;
+            fail::point("replay.stored");
             return Ok(Done::Replayed(assessed));
         }
         Err(ReplayError::Contended)
     }
 
     async fn publish_task(&self, task: &Task, pass: u32) -> Result<(), ReplayError> {
-        let subject = self.names.subject(&Subject::Task {
-            lane: task.lane.clone(),
-            event: task.event.clone(),
-            n: task.range.index(),
-            pass,
-        });
+        let subject = self.pass_subject(task, pass);
         let payload = Bytes::from(task.encode());
         self.publish_known(&subject, &expecting(0), &payload).await
     }

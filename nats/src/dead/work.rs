@@ -134,7 +134,7 @@ impl Work {
             match done {
                 Ok(Done::Replayed(assessed)) => {
                     report.n_tasks += 1;
-                    report.n_devices += assessed.judged.n_open;
+                    report.n_devices += assessed.n_devices();
                     report.n_rests += usize::from(assessed.judged.has_rest);
                 }
                 Ok(Done::Nothing(_)) => report.n_nothing += 1,

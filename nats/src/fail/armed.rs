@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::POINTS;
+use super::is_point;
 
 /// How often the file of the clock is read at most.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -46,7 +46,7 @@ fn wish(text: &str) -> Wish {
         return Wish::Nothing;
     };
     match passage.parse() {
-        Ok(passage) if POINTS.contains(&point) => Wish::Crash {
+        Ok(passage) if is_point(point) => Wish::Crash {
             point: point.to_owned(),
             passage,
         },

@@ -10,7 +10,7 @@ use fanfare_tests::fault::CrashAt;
 use fanfare_tests::{Pipeline, Process, Registrations, Setup, eventually};
 use serde_json::json;
 
-use crate::support::{Stage, setup};
+use crate::support::{Stage, died, setup};
 
 /// Devices of an event; two tasks for each app.
 const N: usize = 1200;
@@ -19,18 +19,6 @@ const QUAKES: &str = "/quakes/all_day.geojson";
 fn places(role: &str) -> Vec<&'static str> {
     let is_its = |it: &&&str| it.starts_with(role);
     POINTS.iter().filter(is_its).copied().collect()
-}
-
-/// Waits until it has killed itself at this place.
-async fn died(process: Process, crash: &CrashAt) {
-    let ended = process.ended().await;
-    let said = format!("fanfare fail point kills here: {}", crash.point);
-    assert_eq!(ended.code, None, "{crash:?}: {}", ended.printed);
-    assert!(
-        ended.printed.contains(&said),
-        "{crash:?}: {}",
-        ended.printed
-    );
 }
 
 /// Which passage finds it in the middle of its work.

@@ -4,6 +4,7 @@
 //! A fault that did not bite shows nothing: each test says how it knows that its fault did.
 #![expect(clippy::panic, reason = "support functions of tests")]
 
+mod beside;
 mod broker;
 mod clock;
 mod crash;

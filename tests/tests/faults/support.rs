@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare_tests::crowd::many;
 use fanfare_tests::eventually::{at_least, eventually_within};
-use fanfare_tests::fault::has_fail_points;
+use fanfare_tests::fault::{CrashAt, has_fail_points};
 use fanfare_tests::process::executable;
 use fanfare_tests::{Api, Pipeline, Process, Registrations, Setup};
 
@@ -74,4 +74,16 @@ impl Stage {
         }
         self.api_process.drain(&["WARN", "ERROR"]).await;
     }
+}
+
+/// Waits until it has killed itself at this place.
+pub(crate) async fn died(process: Process, crash: &CrashAt) {
+    let ended = process.ended().await;
+    let said = format!("fanfare fail point kills here: {}", crash.point);
+    assert_eq!(ended.code, None, "{crash:?}: {}", ended.printed);
+    assert!(
+        ended.printed.contains(&said),
+        "{crash:?}: {}",
+        ended.printed
+    );
 }

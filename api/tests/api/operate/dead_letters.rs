@@ -142,6 +142,74 @@ async fn a_replay_sends_once_what_nobody_has_accepted_and_a_dry_run_nothing() {
 }
 
 #[tokio::test]
+async fn a_replay_takes_what_was_described_and_nothing_else() {
+    let api = Api::start().await;
+    let (one, _) = refused(&api, "one", &["a", "b"]).await;
+    let (two, _) = refused(&api, "two", &["c"]).await;
+    for (which, expected) in [
+        (json!({"event": one}), 2),
+        (json!({"event": two}), 1),
+        (json!({"app": "ios"}), 3),
+        (json!({"app": "android"}), 0),
+        (json!({"reason": "refused"}), 3),
+        (json!({"reason": "poison"}), 0),
+        (json!({"app": "ios", "event": two, "reason": "refused"}), 1),
+        (json!({"app": "ios", "after": 1}), 2),
+        (json!({"letters": [3]}), 1),
+    ] {
+        let mut dry = which.clone();
+        dry["dry_run"] = json!(true);
+        let answer = replay(&api, &dry).await;
+        assert_eq!(answer.body["letters"], expected, "{which}: {answer:?}");
+    }
+    let done = replay(&api, &json!({"event": two})).await;
+    assert_eq!(done.body["devices"], 1, "{done:?}");
+    for (number, now) in [(1, "open"), (2, "open"), (3, "waiting")] {
+        let letter = api.get(&format!("{ALL}/{number}")).await;
+        assert_eq!(letter.body["now"], now, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn many_letters_come_in_pages_and_are_replayed_in_parts() {
+    const LETTERS: u64 = 130;
+    let api = Api::start().await;
+    let (event, task) = refused(&api, "one", &["d-0"]).await;
+    for n in 1..LETTERS {
+        let hash = DeviceHash::of(&format!("d-{n}"));
+        let at = fanfare_nats::clock::now();
+        let letter = DeadLetter::refused(&task, hash, 1, "TopicDisallowed", at);
+        api.broker.bury(&letter).await.unwrap();
+    }
+    let mut path = format!("{ALL}?limit=200");
+    let mut pages = Vec::new();
+    loop {
+        let page = api.get(&path).await;
+        pages.push(numbers(&page));
+        let link = page.header("link");
+        let Some((next, _)) = link.trim_start_matches('<').split_once('>') else {
+            break;
+        };
+        path = next.to_owned();
+    }
+    let sizes: Vec<_> = pages.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [50, 50, 30]);
+    assert_eq!(pages.concat(), (1..=LETTERS).collect::<Vec<_>>());
+
+    let first = replay(&api, &json!({"event": event, "dry_run": true})).await;
+    assert_eq!(
+        (&first.body["letters"], &first.body["next"]),
+        (&json!(100), &json!(100))
+    );
+    let rest = json!({"event": event, "dry_run": true, "after": first.body["next"]});
+    let rest = replay(&api, &rest).await;
+    assert_eq!(
+        (&rest.body["letters"], &rest.body["next"]),
+        (&json!(30), &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn letters_are_for_processes_that_operate() {
     let api = Api::start_without_operator().await;
     api.get(ALL).await.check_problem(501, "not_configured");

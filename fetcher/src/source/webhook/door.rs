@@ -145,11 +145,45 @@ impl Door {
         // Full: the broker is away, or more comes than can be stored.
         let taken = self.posted.try_send(posted);
         taken.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-        match timeout(ANSWER, fate).await {
-            Ok(Ok(Fate::Stored)) => Ok(()),
-            Ok(Ok(Fate::Unreadable)) => Err(StatusCode::UNPROCESSABLE_ENTITY),
-            // It may be stored yet; the same again is recognised.
-            Ok(Err(_)) | Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE),
-        }
+        told(fate).await
+    }
+}
+
+/// What the sender is told when the fate of its document is known, or has not come in time.
+async fn told(fate: oneshot::Receiver<Fate>) -> Result<(), StatusCode> {
+    match timeout(ANSWER, fate).await {
+        Ok(Ok(Fate::Stored)) => Ok(()),
+        Ok(Ok(Fate::Unreadable)) => Err(StatusCode::UNPROCESSABLE_ENTITY),
+        // It may be stored yet; the same again is recognised.
+        Ok(Err(_)) | Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_is_known_to_be_stored_is_told_so() {
+        let check = async |fate: Option<Fate>, expected| {
+            let (send, waiting) = oneshot::channel();
+            if let Some(fate) = fate {
+                send.send(fate).unwrap();
+                assert_eq!(told(waiting).await, expected);
+                return;
+            }
+            // Nobody says anything; then whoever should have is gone.
+            assert_eq!(told(waiting).await, expected);
+            let (send, waiting) = oneshot::channel();
+            drop(send);
+            assert_eq!(told(waiting).await, expected);
+        };
+        check(Some(Fate::Stored), Ok(())).await;
+        check(
+            Some(Fate::Unreadable),
+            Err(StatusCode::UNPROCESSABLE_ENTITY),
+        )
+        .await;
+        check(None, Err(StatusCode::SERVICE_UNAVAILABLE)).await;
     }
 }

@@ -150,8 +150,12 @@ mod tests {
         assert!(!proof.holds(&right, BODY, at(1_614_265_330 - 301)));
         assert!(!proof.holds(&right, b"{}", now));
         assert!(!proof.holds(&signed(SIGNATURE, "1614265331"), BODY, now));
-        let rotated = format!("v1,AAAA v2,x {SIGNATURE}");
-        assert!(proof.holds(&signed(&rotated, "1614265330"), BODY, now));
+        for rotated in [
+            format!("v1,AAAA v2,x {SIGNATURE}"),
+            format!("{SIGNATURE} v1,AAAA"),
+        ] {
+            assert!(proof.holds(&signed(&rotated, "1614265330"), BODY, now));
+        }
         for wrong in ["", "v1,", "v1,AAAA", &SIGNATURE[3..]] {
             assert!(
                 !proof.holds(&signed(wrong, "1614265330"), BODY, now),
