@@ -148,9 +148,9 @@ pub(crate) async fn admit(
 /// What the table does not name is not served, whatever the router may hold.
 fn no_such_method(path: &str) -> Response {
     let mut allowed: Vec<&str> = Vec::new();
-    for (_, method, ..) in SERVED.iter().filter(|it| it.0 == path) {
-        allowed.push(method);
-        if *method == Method::GET.as_str() {
+    for row in SERVED.iter().filter(|it| it.route == path) {
+        allowed.push(row.method);
+        if row.method == Method::GET.as_str() {
             allowed.push(Method::HEAD.as_str());
         }
     }

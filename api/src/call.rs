@@ -28,10 +28,11 @@ pub(crate) async fn bounded<T>(
     unknown: impl FnOnce() -> Problem,
 ) -> Result<T, Problem> {
     if !broker.is_connected() {
-        return Err(Problem::new(
+        let problem = Problem::new(
             Kind::BrokerUnavailable,
             "there is no connection to the broker; nothing was stored",
-        ));
+        );
+        return Err(problem.having_done_nothing());
     }
     match timeout(BUDGET, call).await {
         Ok(answer) => answer,
@@ -56,10 +57,11 @@ pub(crate) fn no_answer() -> Problem {
 /// The broker refuses for good: an operator has to act, the client can only come again.
 pub(crate) fn refused(error: &(dyn Error + 'static)) -> Problem {
     tracing::error!(error, "the broker refuses a write of the API");
-    Problem::new(
+    let problem = Problem::new(
         Kind::BrokerUnavailable,
         "the broker refuses the write; nothing was stored",
-    )
+    );
+    problem.having_done_nothing()
 }
 
 /// How long something is tried again that belongs to a longer work: an election is sat out.

@@ -55,6 +55,8 @@ pub struct Config {
     /// How long a client may take nothing while something is there for it, in seconds; then it is cut
     /// off. Less than the 10 s of the drain, or a client that stands still makes our stop a failure.
     pub standstill_s: u64,
+    /// Record every change in the audit's stream, and acknowledge none before its record is stored.
+    pub audit: bool,
     /// Whether a device that exists may be written without a word about its revision.
     pub preconditions: Preconditions,
     /// How long a registration lasts that is not renewed, or `never`.
@@ -122,6 +124,7 @@ impl Default for Config {
             stream_backlog: 4096,
             timeout_s: 10,
             standstill_s: 8,
+            audit: true,
             preconditions: Preconditions::Optional,
             // FCM calls a token stale after so long.
             registration_expires_after: "270d".to_owned(),

@@ -23,6 +23,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::Caller;
+use crate::audit::About;
 use crate::body::Json;
 use crate::call::{bounded, refused};
 use crate::clock;
@@ -112,7 +113,11 @@ pub(crate) async fn post(
     let stored = stored.as_ref().unwrap_or(&event);
     let event_id = stored.id();
     let answer = Answer::of(stored, &event_id);
-    Ok((status, axum::Json(answer)).into_response())
+    let item = stored.written_item().to_owned();
+    let about = About(vec![("event", event_id.to_string()), ("id", item)]);
+    let mut response = (status, axum::Json(answer)).into_response();
+    response.extensions_mut().insert(about);
+    Ok(response)
 }
 
 /// 201 for what this call stored; 200 with what was stored before.

@@ -22,6 +22,10 @@ use crate::router::route_label;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 64;
 
+/// The id of a request, for what is told of it elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// What one server admits.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -60,7 +64,7 @@ pub(crate) async fn limit(
 }
 
 /// Gives the request an id, a span and a count, and writes every error as a problem document.
-pub(crate) async fn observe(metrics: Metrics, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(metrics: Metrics, mut request: Request, next: Next) -> Response {
     let request_id = request_id(request.headers());
     let matched = request.extensions().get::<MatchedPath>();
     let route = route_label(matched.map(MatchedPath::as_str));
@@ -73,6 +77,8 @@ pub(crate) async fn observe(metrics: Metrics, request: Request, next: Next) -> R
     );
     let started = Instant::now();
     let in_flight = metrics.begin();
+    let told = RequestId(request_id.clone());
+    request.extensions_mut().insert(told);
     let response = next.run(request).instrument(span.clone()).await;
     drop(in_flight);
     let mut response = written(response, &request_id);

@@ -29,6 +29,7 @@
 
 mod access;
 mod audience;
+mod audit;
 mod body;
 mod bulk;
 mod call;

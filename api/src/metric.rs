@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 
+use crate::audit::{LOST, STORED};
 use crate::router::SERVED;
 
 /// Upper bounds in seconds; a write to a broker with three servers takes 1 to 15 ms.
@@ -61,6 +62,12 @@ struct DropLabels {
     reason: &'static str,
 }
 
+/// What became of a record of the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuditLabels {
+    result: &'static str,
+}
+
 /// The API's counters; clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -71,6 +78,7 @@ pub struct Metrics {
     streams_dropped: Family<DropLabels, Counter>,
     registrations_warned: Counter,
     registrations_removed: Counter,
+    audit_records: Family<AuditLabels, Counter>,
     last_error: LastError,
 }
 
@@ -85,12 +93,14 @@ impl Metrics {
             streams_dropped: Family::default(),
             registrations_warned: Counter::default(),
             registrations_removed: Counter::default(),
+            audit_records: Family::default(),
             last_error: LastError::new(),
         };
-        for (route, method, statuses, _) in SERVED {
+        for row in SERVED {
+            let (route, method) = (row.route, row.method);
             // What an alert asks for stands at zero too: the broker is away, or we are overloaded.
             let away = route.starts_with("/v1/").then_some(503);
-            for status in statuses.iter().copied().chain(away) {
+            for status in row.good.iter().copied().chain(away) {
                 let labels = Labels {
                     route,
                     method,
@@ -105,6 +115,7 @@ impl Metrics {
             metrics.requests.clone(),
         );
         metrics.register_registrations(registry);
+        metrics.register_audit(registry);
         registry.register(
             "api_request_seconds",
             "Time from the request's head to the answer's",
@@ -135,6 +146,17 @@ impl Metrics {
         metrics
     }
 
+    fn register_audit(&self, registry: &mut Registry) {
+        for result in [STORED, LOST] {
+            drop(self.audit_records.get_or_create(&AuditLabels { result }));
+        }
+        registry.register(
+            "api_audit_records",
+            "Records of changes, by result",
+            self.audit_records.clone(),
+        );
+    }
+
     fn register_registrations(&self, registry: &mut Registry) {
         registry.register(
             "api_registrations_warned",
@@ -151,7 +173,8 @@ impl Metrics {
     /// What was answered, for operators who ask the process itself.
     pub fn figures(&self) -> Value {
         let mut by_route: Map<String, Value> = Map::new();
-        for (route, method, ..) in SERVED {
+        for row in SERVED {
+            let (route, method) = (row.route, row.method);
             let mut by_status: Map<String, Value> = Map::new();
             for status in STATUSES {
                 let labels = Labels {
@@ -181,6 +204,12 @@ impl Metrics {
     /// Counts a registration that was removed because it had expired.
     pub(crate) fn registration_removed(&self) {
         self.registrations_removed.inc();
+    }
+
+    /// Counts records of the audit.
+    pub(crate) fn audited(&self, result: &'static str, n: u64) {
+        let records = self.audit_records.get_or_create(&AuditLabels { result });
+        records.inc_by(n);
     }
 
     /// Counts one request as being served until the guard is dropped.

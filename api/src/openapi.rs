@@ -25,8 +25,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
 use crate::{
-    audience, bulk, dead_letter, delivery, device, docs, event, lane, live, member, probe, source,
-    test_send, topics, user,
+    audience, audit, bulk, dead_letter, delivery, device, docs, event, lane, live, member, probe,
+    source, test_send, topics, user,
 };
 
 /// The names of the two credentials.
@@ -80,6 +80,7 @@ const OPERATING: &str = "operating";
         dead_letter::list,
         dead_letter::show,
         dead_letter::replay::post,
+        audit::list::list,
         probe::livez,
         probe::readyz,
         docs::show,
@@ -120,6 +121,22 @@ pub(crate) async fn show() -> Response {
 pub fn openapi() -> String {
     // Maps and texts cannot fail.
     Contract::openapi().to_pretty_json().unwrap_or_default()
+}
+
+/// The id of the operation at a path, by a method.
+pub(crate) fn operation_id(path: &str, method: &str) -> Option<String> {
+    static IDS: LazyLock<BTreeMap<(String, String), String>> = LazyLock::new(|| {
+        let mut document = Contract::openapi();
+        let mut ids = BTreeMap::new();
+        for (path, item) in &mut document.paths.paths {
+            for (method, operation) in operations(item) {
+                let id = operation.operation_id.clone();
+                ids.extend(id.map(|it| ((path.clone(), method.to_string()), it)));
+            }
+        }
+        ids
+    });
+    IDS.get(&(path.to_owned(), method.to_owned())).cloned()
 }
 
 /// A refusal (RFC 9457).

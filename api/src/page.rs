@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::response::{IntoResponse, Response};
+use http::Uri;
 use http::header::{CACHE_CONTROL, HeaderValue, LINK};
 use http::request::Parts;
 use serde::Serialize;
@@ -140,6 +141,18 @@ impl Page {
         }
         response
     }
+}
+
+/// The address of a list, to be followed by parameters, with those parameters of the same question that
+/// each of its pages is asked with.
+pub(crate) fn again(path: &str, asked: &Uri, names: &[&str]) -> String {
+    let asked = asked.query().unwrap_or_default().split('&');
+    let is_same = |pair: &&str| {
+        let name = pair.split_once('=').map(|(name, _)| name);
+        name.is_some_and(|it| names.contains(&it))
+    };
+    let same = asked.filter(is_same);
+    same.fold(format!("{path}?"), |address, it| address + it + "&")
 }
 
 /// A key in hexadecimal digits.

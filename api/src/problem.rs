@@ -220,6 +220,8 @@ pub(crate) struct Problem {
     extra: Map<String, Value>,
     challenge: Option<HeaderValue>,
     retry_after_s: Option<NonZeroU16>,
+    /// What was asked for was surely not done, also not in part.
+    is_void: bool,
 }
 
 impl Problem {
@@ -232,6 +234,7 @@ impl Problem {
             extra: Map::new(),
             challenge: None,
             retry_after_s: None,
+            is_void: false,
         }
     }
 
@@ -280,6 +283,24 @@ impl Problem {
             retry_after_s: NonZeroU16::new(u16::try_from(wait_s).unwrap_or(u16::MAX)),
             ..self
         }
+    }
+
+    /// The same where nothing was even tried.
+    #[must_use]
+    pub(crate) fn having_done_nothing(self) -> Self {
+        Self {
+            is_void: true,
+            ..self
+        }
+    }
+
+    /// Whether what was asked for may have been done all the same.
+    pub(crate) fn leaves_open(&self) -> bool {
+        let is_open = matches!(
+            self.kind,
+            Kind::BrokerUnavailable | Kind::Internal | Kind::Timeout
+        );
+        is_open && !self.is_void
     }
 
     /// What a bare error status of the framework means, `None` for a success.

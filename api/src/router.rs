@@ -1,5 +1,7 @@
 //! Which paths there are, and who answers.
 
+mod row;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::row::{Row, row};
 use crate::access::{self, Access, Needs};
+use crate::audit::{self, Audit};
 use crate::config::{Config, Preconditions};
 use crate::known::Known;
 use crate::layer::{self, Limits};
@@ -47,6 +51,7 @@ const REPLAY: &str = "/v1/dead-letters/replay";
 pub(crate) const SOURCES: &str = "/v1/sources";
 const SOURCE: &str = "/v1/sources/{source}";
 const SOURCE_PAUSE: &str = "/v1/sources/{source}/pause";
+pub(crate) const AUDIT: &str = "/v1/audit";
 pub(crate) const MEMBERS: &str = "/v1/members";
 pub(crate) const TOPICS: &str = "/v1/topics";
 const BULK: &str = "/v1/bulk/devices";
@@ -63,43 +68,44 @@ const CATCHING_UP: usize = 8;
 
 /// Every route and method with the statuses it answers with when all goes well, the closed set of
 /// the metrics' labels, and who may come. What does not stand here is served to nobody.
-pub(crate) const SERVED: &[(&str, &str, &[u16], Needs)] = &[
-    (DEVICE, "GET", &[200, 304], DEVICE_READ),
-    (DEVICE, "PUT", &[200, 201], DEVICE_PUT),
-    (DEVICE, "DELETE", &[204], DEVICE_CHANGE),
-    (DEVICE_SECRET, "POST", &[200], DEVICE_CHANGE),
-    (DEVICE_TOPIC, "PUT", &[200, 201], DEVICE_CHANGE),
-    (DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
-    (DEVICE_MISSED, "GET", &[200], DEVICE_READ),
-    (DEVICE_TEST, "POST", &[201], DEVICE_TRY),
-    (USER_TEST, "POST", &[201], TRY),
-    (BULK, "POST", &[200], CHANGE_DEVICES),
-    (BULK, "GET", &[200], READ),
-    (EVENTS, "GET", &[200], READ),
-    (EVENTS, "POST", &[200, 201], PUBLISH),
-    (EVENT, "GET", &[200], READ),
-    (DELIVERY, "GET", &[200], READ),
-    (STREAM, "GET", &[200], READ),
-    (LANES, "GET", &[200], SYSTEM),
-    (LANE, "GET", &[200], SYSTEM),
-    (LANE_PAUSE, "PUT", &[200], OPERATE),
-    (LANE_PAUSE, "DELETE", &[200], OPERATE),
-    (MEMBERS, "GET", &[200], SYSTEM),
-    (USER, "GET", &[200], READ_DEVICES),
-    (USER, "DELETE", &[200], CHANGE_DEVICES),
-    (TOPICS, "GET", &[200], READ),
-    (AUDIENCE, "POST", &[200], READ),
-    (SOURCES, "GET", &[200], SYSTEM),
-    (SOURCE, "GET", &[200], SYSTEM),
-    (SOURCE_PAUSE, "PUT", &[200], OPERATE),
-    (SOURCE_PAUSE, "DELETE", &[200], OPERATE),
-    (DEAD_LETTERS, "GET", &[200], OPERATE),
-    (DEAD_LETTER, "GET", &[200], OPERATE),
-    (REPLAY, "POST", &[200], OPERATE),
-    (OPENAPI, "GET", &[200], Needs::NOTHING),
-    (DOCS, "GET", &[200], Needs::NOTHING),
-    (LIVEZ, "GET", &[200], Needs::NOTHING),
-    (READYZ, "GET", &[200], Needs::NOTHING),
+pub(crate) const SERVED: &[Row] = &[
+    row(DEVICE, "GET", &[200, 304], DEVICE_READ),
+    row(DEVICE, "PUT", &[200, 201], DEVICE_PUT),
+    row(DEVICE, "DELETE", &[204], DEVICE_CHANGE),
+    row(DEVICE_SECRET, "POST", &[200], DEVICE_CHANGE),
+    row(DEVICE_TOPIC, "PUT", &[200, 201], DEVICE_CHANGE),
+    row(DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
+    row(DEVICE_MISSED, "GET", &[200], DEVICE_READ),
+    row(DEVICE_TEST, "POST", &[201], DEVICE_TRY),
+    row(USER_TEST, "POST", &[201], TRY),
+    row(BULK, "POST", &[200], CHANGE_DEVICES),
+    row(BULK, "GET", &[200], READ),
+    row(EVENTS, "GET", &[200], READ),
+    row(EVENTS, "POST", &[200, 201], PUBLISH),
+    row(EVENT, "GET", &[200], READ),
+    row(DELIVERY, "GET", &[200], READ),
+    row(STREAM, "GET", &[200], READ),
+    row(LANES, "GET", &[200], SYSTEM),
+    row(LANE, "GET", &[200], SYSTEM),
+    row(LANE_PAUSE, "PUT", &[200], OPERATE),
+    row(LANE_PAUSE, "DELETE", &[200], OPERATE),
+    row(MEMBERS, "GET", &[200], SYSTEM),
+    row(USER, "GET", &[200], READ_DEVICES),
+    row(USER, "DELETE", &[200], CHANGE_DEVICES),
+    row(TOPICS, "GET", &[200], READ),
+    row(AUDIENCE, "POST", &[200], READ).changing_nothing(),
+    row(SOURCES, "GET", &[200], SYSTEM),
+    row(SOURCE, "GET", &[200], SYSTEM),
+    row(SOURCE_PAUSE, "PUT", &[200], OPERATE),
+    row(SOURCE_PAUSE, "DELETE", &[200], OPERATE),
+    row(DEAD_LETTERS, "GET", &[200], OPERATE),
+    row(DEAD_LETTER, "GET", &[200], OPERATE),
+    row(REPLAY, "POST", &[200], OPERATE),
+    row(AUDIT, "GET", &[200], EVERYTHING),
+    row(OPENAPI, "GET", &[200], Needs::NOTHING),
+    row(DOCS, "GET", &[200], Needs::NOTHING),
+    row(LIVEZ, "GET", &[200], Needs::NOTHING),
+    row(READYZ, "GET", &[200], Needs::NOTHING),
 ];
 
 const DEVICE_READ: Needs = Needs::one_of(&[Right::Read, Right::DevicesWrite])
@@ -119,10 +125,12 @@ const CHANGE_DEVICES: Needs = Needs::one_of(&[Right::DevicesWrite]).for_tenants(
 const READ: Needs = Needs::one_of(&[Right::Read]).for_tenants();
 const SYSTEM: Needs = Needs::one_of(&[Right::Read, Right::Operate]);
 const OPERATE: Needs = Needs::one_of(&[Right::Operate]);
+/// `admin` alone.
+const EVERYTHING: Needs = Needs::one_of(&[]).for_tenants();
 
 /// The label of a matched path; `none` for what matches no route.
 pub(crate) fn route_label(matched: Option<&str>) -> &'static str {
-    let mut routes = SERVED.iter().map(|(route, ..)| *route);
+    let mut routes = SERVED.iter().map(|it| it.route);
     routes.find(|it| Some(*it) == matched).unwrap_or("none")
 }
 
@@ -174,6 +182,8 @@ pub(crate) struct Beside {
     pub(crate) operating: Operating,
     pub(crate) live: Live,
     pub(crate) known: Known,
+    /// Where changes are recorded, if they are.
+    pub(crate) audit: Option<Audit>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -197,6 +207,7 @@ pub(crate) fn router(
         operating,
         live,
         known,
+        audit,
         stop,
     } = beside;
     let quotas = Quotas::new(config);
@@ -249,7 +260,7 @@ pub(crate) fn router(
         .route(OPENAPI, get(openapi::show))
         .route(DOCS, get(docs::show))
         .with_state(api);
-    let routes = limited(versioned, config).merge(probes);
+    let routes = limited(recorded(versioned, audit), config).merge(probes);
     web::served(observed(admitted(routes, access), metrics), config)
 }
 
@@ -271,6 +282,15 @@ fn system() -> Router<Api> {
         .route(DEAD_LETTERS, get(dead_letter::list))
         .route(DEAD_LETTER, get(dead_letter::show))
         .route(REPLAY, post(dead_letter::replay::post))
+        .route(AUDIT, get(audit::list::list))
+}
+
+/// Where what changes something is recorded.
+fn recorded(routes: Router, audit: Option<Audit>) -> Router {
+    match audit {
+        Some(audit) => routes.layer(from_fn_with_state(audit, audit::record)),
+        None => routes,
+    }
 }
 
 /// What holds for every request that has a route: somebody who may come there asks.

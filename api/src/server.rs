@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access, Ring};
+use crate::audit;
 use crate::config::{Config, Policy, unprotected};
 use crate::known::Known;
 use crate::live::{self, Live};
@@ -177,6 +178,7 @@ impl Server {
         let (known, ended) = know(self.config.index, &broker, &stop)?;
         let watched = watch(ended, &asked, &stop);
         let swept = sweep::keep(self.config.expiry(), broker.clone(), &metrics, &stop);
+        let (audit, kept) = audit::keep(self.config.audit, &broker, &metrics, &stop);
         let router = router(
             &self.config,
             broker,
@@ -187,22 +189,16 @@ impl Server {
                 operating,
                 live,
                 known,
+                audit,
                 stop: stop.clone(),
             },
         );
         readiness.met(CONDITION);
-        let ended = accept(
-            self.listener,
-            self.config.max_connections,
-            self.config.standstill(),
-            router,
-            &stop,
-            || {
-                readiness.unmet(CONDITION, "stopping");
-            },
-        );
-        let (ended, watched, (), (), (), ()) =
-            tokio::join!(ended, watched, followed, comes, told, swept);
+        let stopping = || readiness.unmet(CONDITION, "stopping");
+        let (most, standstill) = (self.config.max_connections, self.config.standstill());
+        let ended = accept(self.listener, most, standstill, router, &stop, stopping);
+        let (ended, watched, (), (), (), (), ()) =
+            tokio::join!(ended, watched, followed, comes, told, swept, kept);
         presence.end().await;
         watched.and(ended)
     }

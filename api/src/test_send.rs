@@ -15,6 +15,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::access::Caller;
+use crate::audit::About;
 use crate::body::{DevicePath, OptionalJson, UserPath};
 use crate::call::{bounded, no_answer};
 use crate::clock;
@@ -182,6 +183,8 @@ async fn send(api: &Api, said: Said, topic: Topic) -> Result<Response, Problem> 
     let (_created, _before) = bounded(&api.broker, storing, unknown).await?;
     let id = event.id();
     let mut response = (StatusCode::CREATED, axum::Json(Answer::of(&event, &id))).into_response();
+    let about = About(vec![("event", id.to_string())]);
+    response.extensions_mut().insert(about);
     if let Ok(location) = HeaderValue::try_from(format!("/v1/events/{id}")) {
         response.headers_mut().insert(LOCATION, location);
     }

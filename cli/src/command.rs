@@ -6,6 +6,7 @@
 
 mod admin;
 mod ask;
+mod audit;
 mod check;
 mod dead_letters;
 mod demo;
@@ -82,6 +83,8 @@ enum Which {
     DeadLetters(dead_letters::DeadLetters),
     /// Registers many devices from a file, and writes all of them into one
     Devices(devices::Devices),
+    /// Shows who changed what: through the API, and by commands
+    Audit(audit::Audit),
     /// Hands out keys of the API, shows them, takes them back
     Keys(keys::Keys),
     /// Shows the lanes, pauses and resumes them
@@ -114,6 +117,7 @@ impl Command {
             Which::Why(why) => Box::pin(why.run(&common, environment)).await,
             Which::DeadLetters(letters) => Box::pin(letters.run(&common, environment)).await,
             Which::Devices(devices) => Box::pin(devices.run(&common, environment)).await,
+            Which::Audit(audit) => Box::pin(audit.run(&common, environment)).await,
             Which::Keys(keys) => Box::pin(keys.run(&common, environment)).await,
             Which::Lanes(lanes) => Box::pin(lanes.run(&common, environment)).await,
             Which::Sources(sources) => Box::pin(sources.run(&common, environment)).await,

@@ -100,7 +100,7 @@ pub(crate) fn user(folder: &Path, role: Role) -> Option<(String, String)> {
 pub(crate) fn of_connection(connection: &str) -> Role {
     match connection {
         "admin" | "demo" | "keys" => Role::Owner,
-        "verify" | "why" | "members" => Role::Auditor,
+        "verify" | "why" | "members" | "audit" => Role::Auditor,
         role => Role::parse(role).unwrap_or(Role::Ops),
     }
 }

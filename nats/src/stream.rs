@@ -117,6 +117,12 @@ impl Topology {
                 why: "dead letters would vanish before anybody reads them",
             };
         }
+        if stream == names.audit() {
+            return LeastAge {
+                age: DAY,
+                why: "it would be forgotten who changed what before anybody asks",
+            };
+        }
         LeastAge {
             age: MAX_EXPIRES_IN + TASKS_SLACK,
             why: "plans, tasks and receipts of events that are still sent would be forgotten",
@@ -175,9 +181,24 @@ impl Topology {
                 max_age: 30 * DAY,
                 max_bytes: GIB / 4,
                 allow_direct: true,
-                ..common
+                ..common.clone()
             },
+            Self::audit(names, common),
         ]
+    }
+
+    fn audit(names: &Names, common: stream::Config) -> stream::Config {
+        stream::Config {
+            name: names.audit(),
+            subjects: vec![names.all("audit")],
+            // A change waits for its record: a full stream that refused would stop every change.
+            discard: DiscardPolicy::Old,
+            max_age: 90 * DAY,
+            max_bytes: GIB,
+            deny_delete: true,
+            deny_purge: true,
+            ..common
+        }
     }
 
     fn dead_subjects(names: &Names) -> Vec<String> {

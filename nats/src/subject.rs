@@ -6,7 +6,9 @@ use crate::device::AppName;
 use crate::event::{EventId, ScreenId, SourceName, check_name};
 use crate::hash::DeviceHash;
 use crate::level::Level;
+use crate::permissions::Role;
 use crate::plan::Lane;
+use crate::tenant::Tenant;
 
 /// The names of one pipeline. Two prefixes are two pipelines in one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +129,24 @@ impl Names {
     /// The stream of dead letters.
     pub fn dead(&self) -> String {
         self.stream("DEAD")
+    }
+
+    /// The stream of who changed what.
+    pub fn audit(&self) -> String {
+        self.stream("AUDIT")
+    }
+
+    /// `<p>.audit.<user>.<tenant>.<node>`: where a process keeps what it changed.
+    pub fn audit_of(&self, user: Role, tenant: &Tenant, node: &str) -> String {
+        format!("{}.audit.{}.{tenant}.{node}", self.prefix, user.name())
+    }
+
+    /// What was changed for a tenant, or for all.
+    pub fn audits(&self, tenant: Option<&Tenant>) -> String {
+        match tenant {
+            Some(tenant) => format!("{}.audit.*.{tenant}.*", self.prefix),
+            None => self.all("audit"),
+        }
     }
 
     /// The bucket of devices and barriers.

@@ -36,6 +36,17 @@ pub async fn binary() -> PathBuf {
 }
 
 impl Broker {
+    /// Takes a stream away with all that it holds, as a fault.
+    ///
+    /// # Panics
+    /// If the broker does not do it.
+    #[expect(clippy::panic, reason = "support code of tests")]
+    pub async fn take_away(&self, stream: &str) {
+        if let Err(error) = self.reads.delete_stream(stream).await {
+            panic!("{stream} is still there: {error}");
+        }
+    }
+
     /// Stores a plan and its tasks, all of them, as a planner does.
     ///
     /// # Errors

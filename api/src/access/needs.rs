@@ -85,8 +85,8 @@ impl Needs {
             method
         };
         let mut rows = SERVED.iter();
-        let row = rows.find(|(route, it, ..)| *route == path && *it == method.as_str());
-        row.map(|(.., needs)| *needs)
+        let row = rows.find(|it| it.route == path && it.method == method.as_str());
+        row.map(|it| it.needs)
     }
 
     /// Whether such a caller may come.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{judged, no_such_letter, word};
+use crate::audit::{About, NothingChanged};
 use crate::body::Json;
 use crate::call::{bounded, unavailable};
 use crate::clock;
@@ -120,8 +121,16 @@ pub(crate) async fn post(State(api): State<Api>, Json(body): Json) -> Result<Res
     let now = clock::now();
     let asked = read(body, now).map_err(Problem::fields)?;
     let broker = api.operating.broker()?;
-    let answer = bounded(broker, replay(broker, asked, now), unknown).await?;
-    Ok(axum::Json(answer).into_response())
+    let (answer, open) = bounded(broker, replay(broker, asked, now), unknown).await?;
+    let is_dry_run = answer.dry_run;
+    let mut response = axum::Json(answer).into_response();
+    let extensions = response.extensions_mut();
+    if is_dry_run {
+        extensions.insert(NothingChanged);
+    } else {
+        extensions.insert(About(vec![("letters", open)]));
+    }
+    Ok(response)
 }
 
 fn unknown() -> Problem {
@@ -132,14 +141,23 @@ fn unknown() -> Problem {
     )
 }
 
-async fn replay(broker: &Broker, asked: Asked, now: Timestamp) -> Result<Answer, Problem> {
+/// What was done, and the numbers of the letters that it was done about.
+async fn replay(
+    broker: &Broker,
+    asked: Asked,
+    now: Timestamp,
+) -> Result<(Answer, String), Problem> {
     let (entries, next) = letters(broker, &asked.which).await?;
     let known = judged(broker, &entries).await?;
     let mut left = BTreeMap::<Now, usize>::new();
     let mut open: Vec<&DeadLetter> = Vec::new();
+    let mut numbers: Vec<String> = Vec::new();
     for (entry, now) in entries.iter().zip(known) {
         match entry.letter().filter(|_| now.is_open()) {
-            Some(letter) => open.push(letter),
+            Some(letter) => {
+                numbers.push(entry.seq.to_string());
+                open.push(letter);
+            }
             None => *left.entry(now).or_default() += 1,
         }
     }
@@ -159,7 +177,7 @@ async fn replay(broker: &Broker, asked: Asked, now: Timestamp) -> Result<Answer,
         letters,
         why: now.explained(),
     });
-    Ok(Answer {
+    let answer = Answer {
         dry_run: asked.is_dry_run,
         letters: entries.len(),
         open: open.len(),
@@ -170,7 +188,8 @@ async fn replay(broker: &Broker, asked: Asked, now: Timestamp) -> Result<Answer,
         failed: report.errors.len(),
         expires_at: asked.expires_at,
         next,
-    })
+    };
+    Ok((answer, numbers.join(" ")))
 }
 
 async fn letters(broker: &Broker, which: &Which) -> Result<(Vec<Entry>, Option<u64>), Problem> {

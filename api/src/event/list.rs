@@ -14,7 +14,7 @@ use super::entry::Entry;
 use super::wanted::{Pairs, Wanted};
 use crate::access::Caller;
 use crate::call::{LOOKING, bounded, no_answer, unavailable};
-use crate::page::{Listed, Page};
+use crate::page::{Listed, Page, again};
 use crate::problem::{Kind, Problem};
 use crate::router::{Api, EVENTS};
 
@@ -60,18 +60,12 @@ pub(crate) async fn list(
         read.map_err(|error| unavailable(&error))
     };
     let (events, next) = bounded(&api.broker, reading, no_answer).await?;
-    // The next page is of the same question.
-    let asked = uri.query().unwrap_or_default().split('&');
-    let same = asked.filter(|it| {
-        ["topic=", "since=", "until="]
-            .iter()
-            .any(|name| it.starts_with(name))
-    });
-    let address = same.fold(format!("{EVENTS}?"), |address, it| address + it + "&");
+    let address = again(EVENTS, &uri, &["topic", "since", "until"]);
     Ok(page.part(&address, events, next.map(|it| it.to_string())))
 }
 
-fn time(pairs: &Pairs, name: &str) -> Result<Option<Timestamp>, Problem> {
+/// A parameter that is a time.
+pub(crate) fn time(pairs: &Pairs, name: &str) -> Result<Option<Timestamp>, Problem> {
     let text = pairs.get(name);
     let time = text.map(|it| {
         // In an address a plus that nobody escaped is a space.

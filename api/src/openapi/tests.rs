@@ -30,9 +30,9 @@ fn the_document_has_the_routes_of_the_router_and_their_answers() {
             described.insert((path.clone(), method.to_uppercase(), fine));
         }
     }
-    let served = SERVED.iter().map(|(path, method, statuses, _)| {
-        let statuses = statuses.iter().copied().collect();
-        ((*path).to_owned(), (*method).to_owned(), statuses)
+    let served = SERVED.iter().map(|row| {
+        let good = row.good.iter().copied().collect();
+        (row.route.to_owned(), row.method.to_owned(), good)
     });
     assert_eq!(described, served.collect());
 }

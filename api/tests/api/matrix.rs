@@ -6,6 +6,7 @@
 //! as it was.
 
 mod callers;
+mod recorded;
 mod requests;
 mod stage;
 

@@ -7,11 +7,12 @@ use clap::{Args, Subcommand};
 use fanfare_nats::Broker;
 use fanfare_nats::key::{Key, KeyId, NewSecret, Scope, Tenant};
 use fanfare_nats::keys::{KeysError, StoredKey};
+use fanfare_nats::permissions::Role as User;
 use fanfare_nats_server::Environment;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Common;
 use super::reach::Reach;
+use super::{Common, audit};
 use crate::exit::Failure;
 
 /// How long the secret before a rotation stays good that says nothing else.
@@ -103,7 +104,7 @@ impl Keys {
                 let broker = reach.broker(&config, environment, "keys").await?;
                 stored(broker.create_key(&key).await)?;
                 hand_over(&key, &secret, json);
-                Ok(())
+                note(&broker, "createKey", &key).await
             }
             What::List { json, reach } => {
                 let broker = reach.broker(&config, environment, "keys").await?;
@@ -137,7 +138,7 @@ impl Keys {
                 let secret = key.rotate(overlap.unwrap_or(USUAL_OVERLAP), now);
                 stored(broker.replace_key(&key, revision).await)?;
                 hand_over(&key, &secret, json);
-                Ok(())
+                note(&broker, "rotateKey", &key).await
             }
         }
     }
@@ -145,12 +146,23 @@ impl Keys {
 
 async fn revoke(broker: &Broker, id: &KeyId, now: Timestamp) -> Result<(), Failure> {
     let StoredKey { revision, mut key } = find(broker, id).await?;
-    if key.revoked_at.is_none() {
+    let is_news = key.revoked_at.is_none();
+    if is_news {
         key.revoked_at = Some(now);
         stored(broker.replace_key(&key, revision).await)?;
     }
     println!("the key {id} ({}) is taken back", key.name);
+    if is_news {
+        note(broker, "revokeKey", &key).await?;
+    }
     Ok(())
+}
+
+/// Who may come is what an audit is asked for first. Whoever may do everything for the key's tenant
+/// reads it there.
+async fn note(broker: &Broker, what: &str, key: &Key) -> Result<(), Failure> {
+    let of = [("key", key.id.to_string())];
+    audit::note(broker, User::Owner, &key.tenant, what, of).await
 }
 
 async fn find(broker: &Broker, id: &KeyId) -> Result<StoredKey, Failure> {
@@ -197,7 +209,7 @@ fn scope(text: &str) -> Result<Scope, String> {
         .map_err(|error: fanfare_nats::key::ScopeError| error.to_string())
 }
 
-fn tenant(text: &str) -> Result<Tenant, String> {
+pub(super) fn tenant(text: &str) -> Result<Tenant, String> {
     Tenant::parse(text).ok_or_else(|| "a tenant has 1 to 20 of a-z, 0-9 and `-`".to_owned())
 }
 

@@ -8,12 +8,13 @@ use std::fmt::Write;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use fanfare_nats::lanes::{LaneError, LaneReport};
-use fanfare_nats::{Broker, Lane};
+use fanfare_nats::permissions::Role as User;
+use fanfare_nats::{Broker, Lane, Tenant};
 use fanfare_nats_server::Environment;
 use jiff::{SignedDuration, Timestamp, Unit};
 
-use super::Common;
 use super::reach::Reach;
+use super::{Common, audit};
 use crate::exit::Failure;
 
 /// A pause without an end is one of ten years.
@@ -92,7 +93,7 @@ impl Lanes {
                     Some(_) => println!("{lane} is paused until {}", shown(until)),
                     None => println!("{lane} is paused until it is resumed"),
                 }
-                Ok(())
+                note(&broker, "pauseLane", &lane).await
             }
             What::Resume { lane, reach } => {
                 let lane = read(&lane)?;
@@ -100,10 +101,15 @@ impl Lanes {
                 let resumed = broker.resume_lane(&lane).await;
                 known(resumed, &broker).await?;
                 println!("{lane} is not paused");
-                Ok(())
+                note(&broker, "resumeLane", &lane).await
             }
         }
     }
+}
+
+async fn note(broker: &Broker, what: &str, lane: &Lane) -> Result<(), Failure> {
+    let of = [("lane", lane.to_string())];
+    audit::note(broker, User::Ops, &Tenant::main(), what, of).await
 }
 
 fn read(lane: &str) -> Result<Lane, Failure> {

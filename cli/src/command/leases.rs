@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use fanfare_nats::Broker;
 use fanfare_nats::event::SourceName;
 use fanfare_nats::lease::{LeaseError, Withdrawn};
+use fanfare_nats::permissions::Role as User;
+use fanfare_nats::{Broker, Tenant};
 use fanfare_nats_server::Environment;
 use jiff::SignedDuration;
 
-use super::Common;
 use super::reach::Reach;
+use super::{Common, audit};
 use crate::exit::Failure;
 
 /// How long a preference holds that says nothing else.
@@ -135,20 +136,20 @@ async fn release(broker: &Broker, source: &SourceName, json: bool) -> Result<(),
     } else {
         println!("{source}: lease {number} of {node} is taken away");
     }
-    Ok(())
+    note(broker, "releaseLease", Some(source)).await
 }
 
 async fn forget(broker: &Broker, source: Option<&SourceName>, json: bool) -> Result<(), Failure> {
     let forgotten = broker.forget_preference(source).await;
     forgotten.map_err(anyhow::Error::from)?;
-    let source = source.map(ToString::to_string);
+    let name = source.map(ToString::to_string);
     if json {
-        println!("{}", serde_json::json!({ "source": source, "node": null }));
+        println!("{}", serde_json::json!({ "source": name, "node": null }));
     } else {
-        let of = source.as_deref().unwrap_or("all sources");
+        let of = name.as_deref().unwrap_or("all sources");
         println!("nothing is preferred for {of}");
     }
-    Ok(())
+    note(broker, "forgetPreference", source).await
 }
 
 async fn prefer(
@@ -183,7 +184,14 @@ async fn prefer(
             table::shown(wish.until)
         );
     }
-    Ok(())
+    note(broker, "preferHolder", source).await
+}
+
+/// A wish that names no source is about all.
+async fn note(broker: &Broker, what: &str, source: Option<&SourceName>) -> Result<(), Failure> {
+    let source = source.map_or_else(|| "*".to_owned(), ToString::to_string);
+    let of = [("source", source)];
+    audit::note(broker, User::Ops, &Tenant::main(), what, of).await
 }
 
 fn read(source: &str) -> Result<SourceName, Failure> {

@@ -7,16 +7,17 @@ use std::fmt::Write;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use fanfare_nats::Broker;
 use fanfare_nats::event::SourceName;
+use fanfare_nats::permissions::Role as User;
 use fanfare_nats::sources::SourceReport;
+use fanfare_nats::{Broker, Tenant};
 use fanfare_nats_server::Environment;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Common;
 use super::dead_letters::table;
 use super::lanes::{FOR_EVER, lasting, shown};
 use super::reach::Reach;
+use super::{Common, audit};
 use crate::exit::Failure;
 
 #[derive(Args)]
@@ -91,7 +92,7 @@ impl Sources {
                     Some(_) => println!("{source} is paused until {}", shown(until)),
                     None => println!("{source} is paused until it is resumed"),
                 }
-                Ok(())
+                note(&broker, "pauseSource", &source).await
             }
             What::Resume { source, reach } => {
                 let broker = reach.broker(&config, environment, "sources").await?;
@@ -99,10 +100,15 @@ impl Sources {
                 let resumed = broker.resume_source(&source).await;
                 resumed.context("it is not known whether the source is paused")?;
                 println!("{source} is not paused");
-                Ok(())
+                note(&broker, "resumeSource", &source).await
             }
         }
     }
+}
+
+async fn note(broker: &Broker, what: &str, source: &SourceName) -> Result<(), Failure> {
+    let of = [("source", source.to_string())];
+    audit::note(broker, User::Ops, &Tenant::main(), what, of).await
 }
 
 /// A source that there is; another name is a mistyped one, whose pause would stop nothing.

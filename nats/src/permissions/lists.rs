@@ -129,7 +129,13 @@ impl Draft<'_> {
 
     fn api(&mut self) {
         let (names, devices) = (self.names().clone(), self.names().devices_bucket());
-        self.check_first(&[names.events(), self.devices(), self.control(), self.keys()]);
+        self.check_first(&[
+            names.events(),
+            names.audit(),
+            self.devices(),
+            self.control(),
+            self.keys(),
+        ]);
         let events = format!("{}.event.api.>", names.prefix());
         self.say(events, "events that applications post");
         self.call(
@@ -153,7 +159,14 @@ impl Draft<'_> {
             "whose turn it is to remove what expired",
         );
         self.tell_what_became();
+        self.audit(Role::Api);
         self.member(Role::Api);
+    }
+
+    /// Who changed what, under the user's own name.
+    fn audit(&mut self, role: Role) {
+        let subject = format!("{}.audit.{}.*.*", self.names().prefix(), role.name());
+        self.say(subject, "who changed what");
     }
 
     /// What app developers ask. Only single messages, because this role stands in the internet: a
@@ -275,6 +288,7 @@ impl Draft<'_> {
             names.tasks(),
             names.receipts(),
             names.dead(),
+            names.audit(),
             self.devices(),
         ];
         let api = self.scope.api.clone();
@@ -299,6 +313,7 @@ impl Draft<'_> {
 
     fn ops(&mut self) {
         self.look();
+        self.audit(Role::Ops);
         let names = self.names().clone();
         let planners = format!("{}.{EVENTS_CONSUMER}", names.events());
         let lanes = format!("{}.*", names.tasks());
@@ -341,6 +356,7 @@ impl Draft<'_> {
         );
         let keys = self.names().keys_bucket();
         self.key(&keys, "k.*.*", "hands keys out and takes them back");
+        self.audit(Role::Owner);
         self.say("$JS.SNAPSHOT.ACK.>".to_owned(), "takes a backup");
         self.say("$JS.SNAPSHOT.RESTORE.>".to_owned(), "brings one back");
     }

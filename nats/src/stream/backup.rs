@@ -61,6 +61,7 @@ impl Broker {
             bucket(self.names.devices_bucket()),
             bucket(self.names.keys_bucket()),
             self.names.dead(),
+            self.names.audit(),
         ]
     }
 

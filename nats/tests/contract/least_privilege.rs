@@ -8,6 +8,7 @@
 mod isolated;
 mod line;
 mod overheard;
+mod recorded;
 mod table;
 mod work;
 

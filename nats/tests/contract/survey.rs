@@ -44,7 +44,7 @@ async fn a_system_in_which_nothing_is_wrong_is_seen_and_found_well(server: TestS
     let servers = survey::servers(&broker, &options).await;
     assert_eq!(servers.len(), server.replicas(), "{servers:?}");
     let mut seen = broker.survey(&topology, None, now).await;
-    assert_eq!((seen.streams.len(), seen.consumers.len()), (7, 2));
+    assert_eq!((seen.streams.len(), seen.consumers.len()), (8, 2));
     assert_eq!(seen.unseen, Vec::<String>::new());
     assert_eq!(seen.members.as_ref().map(Vec::len), Some(2));
     for clock in &seen.clocks {
@@ -230,12 +230,11 @@ async fn a_role_that_may_see_little_asks_for_nothing_else() {
         assert_eq!(metrics.violations.get(), 0, "{role:?}");
         let n_streams = match role {
             Role::Fetcher => 2,
-            Role::Api => 5,
-            Role::Notifier => 6,
-            Role::Ops | Role::Auditor | Role::Owner => 7,
+            Role::Api | Role::Notifier => 6,
+            Role::Ops | Role::Auditor | Role::Owner => 8,
         };
         assert_eq!(seen.streams.len(), n_streams, "{role:?}: {seen:?}");
-        assert_eq!(seen.unseen.is_empty(), n_streams == 7, "{role:?}: {seen:?}");
+        assert_eq!(seen.unseen.is_empty(), n_streams == 8, "{role:?}: {seen:?}");
     }
 }
 

@@ -53,6 +53,7 @@ async fn ensuring_twice_and_from_several_processes_at_once_makes_one_topology(se
         "FANFARE_TASKS",
         "FANFARE_RECEIPTS",
         "FANFARE_DEAD",
+        "FANFARE_AUDIT",
     ] {
         let stream = raw.get_stream(name).await.unwrap();
         assert_eq!(stream.cached_info().config.num_replicas, server.replicas());
@@ -184,14 +185,11 @@ async fn other_streams_and_buckets_that_would_break_the_promise_are_named(server
     )
     .await;
     check("FANFARE_DEAD", &|it| it.subjects.truncate(1), "subjects").await;
+    let hour = Duration::from_hours(1);
+    check("FANFARE_AUDIT", &|it| it.max_age = hour, "max_age").await;
     let bucket = "KV_fanfare_devices";
     check(bucket, &|it| it.max_messages_per_subject = 2, "history").await;
-    check(
-        bucket,
-        &|it| it.max_age = Duration::from_hours(1),
-        "max_age",
-    )
-    .await;
+    check(bucket, &|it| it.max_age = hour, "max_age").await;
     check(bucket, &|it| it.discard = DiscardPolicy::Old, "discard").await;
     check(bucket, &|it| it.max_messages = 9, "max_msgs").await;
     // On one server memory is gone with a restart; of three, two remember.
@@ -500,7 +498,7 @@ async fn a_missing_stream_and_a_missing_durable_are_named(server: TestServer) {
     let broker = connect(&server, "fanfare").await;
     let topology = topology(&server);
     let missing = broker.verify(&topology).await;
-    assert_eq!(missing.len(), 9, "{missing:?}");
+    assert_eq!(missing.len(), 10, "{missing:?}");
     assert!(
         missing.iter().all(|it| it.property == "existence"),
         "{missing:?}"

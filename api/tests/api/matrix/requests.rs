@@ -30,10 +30,7 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         // With the token that is stored: that is how an installation proves itself.
         "putDevice" => plain.at("id", DEVICE).json(&document(TOKEN)),
         "followTopic" | "unfollowTopic" => plain.at("id", DEVICE).at("pattern", TOPIC),
-        "listMissed" => Request {
-            query: "?since=2026-01-01T00:00:00Z",
-            ..plain.at("id", DEVICE)
-        },
+        "listMissed" => plain.at("id", DEVICE).asking("?since=2026-01-01T00:00:00Z"),
         "testDevice" => plain.at("id", DEVICE),
         "testUser" => plain.at("user", "ada"),
         // Events.
@@ -45,10 +42,7 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         }
         "followStream" => plain,
         // What another tenant posted on equal names is its own: `live.rs` tells them apart.
-        "listEvents" => Request {
-            query: "?topic=nobody.posts.here",
-            ..plain
-        },
+        "listEvents" => plain.asking("?topic=nobody.posts.here"),
         // What is followed.
         "importDevices" => {
             let mut line = document(TOKEN);
@@ -76,6 +70,8 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
             let source = stage.source().await;
             plain.at("source", &source).json(&json!({"for": "1h"}))
         }
+        // What another tenant changed by equal names is its own: `audit.rs` tells them apart.
+        "listAudit" => plain.asking("?until=2026-01-01T00:00:00Z"),
         "listDeadLetters" => plain,
         "showDeadLetter" => plain.at("number", &stage.letter().await.to_string()),
         "replayDeadLetters" => {
@@ -91,6 +87,11 @@ impl Request {
     fn at(mut self, place: &'static str, value: &str) -> Self {
         self.places.insert(place, value.to_owned());
         self
+    }
+
+    /// Asks with parameters.
+    fn asking(self, query: &'static str) -> Self {
+        Self { query, ..self }
     }
 
     /// Sends JSON.

@@ -57,6 +57,11 @@ impl Stage {
         stage
     }
 
+    /// What somebody shows who may do everything.
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
     async fn as_admin(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let headers = [("authorization", self.admin.as_str())];
         self.api.send(method, path, &headers, body).await

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use clap::Args;
 use fanfare_fetcher::config::Period;
-use fanfare_nats::Broker;
 use fanfare_nats::dead::{DeadLetter, Entry, Kind, Now, Report, Wanted, Work};
+use fanfare_nats::permissions::Role as User;
+use fanfare_nats::{Broker, Tenant};
 use jiff::Timestamp;
 
-use super::super::ask;
+use super::super::{ask, audit};
 use super::filter::Filter;
 use super::{letter, list, progress, table};
 use crate::exit::Failure;
 
+/// Letters whose numbers are recorded.
+const NAMED: usize = 100;
 /// Errors that are told one by one.
 const TOLD: usize = 5;
 
@@ -105,6 +108,8 @@ impl Chosen {
             return Err(anyhow::anyhow!("letter {} is not replayed: {why}", entry.seq).into());
         }
         let open = letters.iter().filter(|(_, now)| now.is_open());
+        let numbers = open.clone().map(|(entry, _)| entry.seq.to_string());
+        let numbers: Vec<String> = numbers.take(NAMED).collect();
         let open: Vec<&DeadLetter> = open.filter_map(|(entry, _)| entry.letter()).collect();
         if open.is_empty() {
             println!("there is nothing to replay");
@@ -123,7 +128,11 @@ impl Chosen {
         let bar = progress::bar("replaying:", work.len());
         let report = work.run(broker, now, || bar.inc(1)).await;
         bar.finish_and_clear();
-        told(report, self.expires_at)
+        let told = told(report, self.expires_at);
+        let of = [("letters", numbers.join(" "))];
+        let main = Tenant::main();
+        let noted = audit::note(broker, User::Ops, &main, "replayDeadLetters", of).await;
+        told.and(noted)
     }
 }
 

@@ -99,7 +99,8 @@ fn compare_limits(check: &mut Check<'_>, wanted: &Config, found: &Config, least:
         "receipts are a chain, events are create-only",
         set("max_msgs_per_subject", -1),
     );
-    let evicts = found.discard == DiscardPolicy::Old && found.max_bytes > 0;
+    let may_evict = wanted.discard == DiscardPolicy::Old && wanted.max_bytes > 0;
+    let evicts = found.discard == DiscardPolicy::Old && found.max_bytes > 0 && !may_evict;
     // Schedules do not go with discard new (10052): tasks are bounded by their age alone.
     let remedy = match wanted.discard {
         DiscardPolicy::New => set("discard", "new"),

@@ -35,6 +35,9 @@ asks  .N.O.. fanfare.task.ios-urgent.x.0                                    a ta
 asks  .N.... fanfare.later.x.ios-urgent.0.2                                 a wake-up
 asks  .N.O.. fanfare.receipt.x.ios-urgent.0                                 a receipt
 asks  .N.... fanfare.dead.refused.x.ios.0                                   a dead letter
+asks  ..A... fanfare.audit.api.main.n1                                      what an api changed
+asks  ...O.. fanfare.audit.ops.main.n1                                      what an operator changed
+asks  .....W fanfare.audit.owner.main.n1                                    what the owner changed
 asks  .NA... $KV.fanfare_devices.d.x                                        a device
 asks  .N.... $KV.fanfare_devices.b.x                                        a barrier
 asks  F..... $KV.fanfare_control.cursor.usgs.0                              a cursor
@@ -60,6 +63,7 @@ asks  FNAOUW $JS.API.STREAM.INFO.FANFARE_EVENTS                             the 
 asks  .NAOUW $JS.API.STREAM.INFO.FANFARE_TASKS                              the tasks' stream
 asks  .N.OUW $JS.API.STREAM.INFO.FANFARE_RECEIPTS                           the receipts' stream
 asks  .N.OUW $JS.API.STREAM.INFO.FANFARE_DEAD                               the dead letters' stream
+asks  ..AOUW $JS.API.STREAM.INFO.FANFARE_AUDIT                              the audit's stream
 asks  .NAOUW $JS.API.STREAM.INFO.KV_fanfare_devices                         the devices' bucket
 asks  FNAOUW $JS.API.STREAM.INFO.KV_fanfare_control                         the control bucket
 asks  ..AOUW $JS.API.STREAM.INFO.KV_fanfare_keys                            the keys' bucket
@@ -67,6 +71,7 @@ reads .NAOUW $JS.API.STREAM.MSG.GET.FANFARE_EVENTS                          an e
 reads .NAOUW $JS.API.STREAM.MSG.GET.FANFARE_TASKS                           a task, read
 reads .NAOUW $JS.API.STREAM.MSG.GET.FANFARE_RECEIPTS                        a receipt, read
 reads ...OUW $JS.API.STREAM.MSG.GET.FANFARE_DEAD                            a dead letter, read
+reads ...OUW $JS.API.STREAM.MSG.GET.FANFARE_AUDIT                           the audit, read
 reads .NAOUW $JS.API.STREAM.MSG.GET.KV_fanfare_devices                      a device, read
 reads FNAOUW $JS.API.STREAM.MSG.GET.KV_fanfare_control                      members and cursors
 reads ..A..W $JS.API.STREAM.MSG.GET.KV_fanfare_keys                         a key, read
@@ -183,6 +188,7 @@ asks  .....W $JS.API.STREAM.RESTORE.FANFARE_EVENTS                          puts
 tells .....W $JS.SNAPSHOT.ACK.FANFARE_EVENTS.x                              takes a backup\'s part
 tells .....W $JS.SNAPSHOT.RESTORE.FANFARE_EVENTS.x                          brings a backup\'s part
 asks  .....W $JS.API.STREAM.MSG.DELETE.FANFARE_DEAD                         removes a dead letter
+asks  .....W $JS.API.STREAM.PURGE.FANFARE_AUDIT                             empties the audit
 asks  .....W $JS.API.STREAM.MSG.DELETE.FANFARE_EVENTS                       removes an event
 asks  .....W $JS.API.STREAM.PURGE.FANFARE_TASKS                             empties tasks
 asks  .....W $JS.API.STREAM.PURGE.KV_fanfare_devices                        empties devices

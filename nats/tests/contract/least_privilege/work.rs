@@ -26,6 +26,7 @@ use jiff::ToSpan;
 use tokio_util::sync::CancellationToken;
 
 use super::super::support::{device, event, eventually, id, lane, now, plan, usgs};
+use super::recorded;
 
 /// All of it, in the order of a life: of each role as its own user.
 pub(super) async fn all<'a>(of: &impl Fn(Role) -> &'a Broker, topology: &Topology) {
@@ -49,6 +50,7 @@ async fn own(broker: &Broker, topology: &Topology) {
     broker.replace_key(&key, revision).await.unwrap();
     assert_eq!(broker.keys().await.unwrap()[0].key, key);
     assert!(broker.key_uses().await.unwrap().is_empty());
+    recorded::keep(broker, Role::Owner).await;
     let mut copy = Vec::new();
     broker.back_up("FANFARE_EVENTS", &mut copy).await.unwrap();
     assert!(!copy.is_empty());
@@ -82,6 +84,7 @@ async fn live(broker: &Broker, role: Role) {
 
 async fn serve(broker: &Broker) -> Event {
     live(broker, Role::Api).await;
+    recorded::keep(broker, Role::Api).await;
     let key = broker.keys().await.unwrap().remove(0).key;
     let name = (key.tenant, key.id);
     broker.note_key_use(&name, now()).await.unwrap();
@@ -339,6 +342,7 @@ async fn check(broker: &Broker, task: &Task) {
     }
     assert_eq!(broker.census(|_| {}).await.unwrap().apps().len(), 1);
     broker.document(&id("phone-1")).await.unwrap();
+    recorded::read(broker, &["owner", "api"]).await;
     let app = &task.lane.app;
     let letters = broker.letters(&task.event, app, DeviceHash::of("phone-1"));
     assert_eq!(letters.await.unwrap().len(), 1);
@@ -357,6 +361,8 @@ async fn operate(broker: &Broker, task: &Task, posted: &Event) {
     broker.pause_lane(&lane, now() + 1.hours()).await.unwrap();
     assert!(broker.lanes().await.unwrap()[0].paused_until.is_some());
     broker.resume_lane(&lane).await.unwrap();
+    recorded::keep(broker, Role::Ops).await;
+    recorded::read(broker, &["owner", "api", "ops"]).await;
     let until = now() + 1.hours();
     broker.pause_source(&usgs(), until, now()).await.unwrap();
     broker.resume_source(&usgs()).await.unwrap();

@@ -99,6 +99,27 @@ nats stream add FANFARE_DEAD --config /dev/stdin <<'JSON'
 }
 JSON
 
+nats stream add FANFARE_AUDIT --config /dev/stdin <<'JSON'
+{
+  "deny_delete": true,
+  "deny_purge": true,
+  "discard": "old",
+  "duplicate_window": 120000000000,
+  "max_age": 7776000000000000,
+  "max_bytes": 1073741824,
+  "max_consumers": 0,
+  "max_msgs": 0,
+  "max_msgs_per_subject": 0,
+  "name": "FANFARE_AUDIT",
+  "num_replicas": 3,
+  "retention": "limits",
+  "storage": "file",
+  "subjects": [
+    "fanfare.audit.>"
+  ]
+}
+JSON
+
 nats stream add KV_fanfare_devices --config /dev/stdin <<'JSON'
 {
   "allow_direct": true,

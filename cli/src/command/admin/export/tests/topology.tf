@@ -59,6 +59,20 @@ resource "jetstream_stream" "FANFARE_DEAD" {
   deny_purge   = false
 }
 
+resource "jetstream_stream" "FANFARE_AUDIT" {
+  name         = "FANFARE_AUDIT"
+  subjects     = ["fanfare.audit.>"]
+  retention    = "limits"
+  storage      = "file"
+  discard      = "old"
+  max_age      = 7776000
+  max_bytes    = 1073741824
+  replicas     = 3
+  allow_direct = false
+  deny_delete  = true
+  deny_purge   = true
+}
+
 resource "jetstream_kv_bucket" "fanfare_devices" {
   name             = "fanfare_devices"
   history          = 1
