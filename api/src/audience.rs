@@ -78,8 +78,7 @@ struct Device {
     description = "A dry run. Devices whose token belongs to a later device by now would get nothing and are not counted. The devices come in pages, in an order that no update changes; the counts are of all.",
     tag = "topics",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Devices of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     request_body(content = schema::Document),
     responses((status = 200, description = "Who would get it", body = Audience)),

@@ -83,8 +83,7 @@ struct Part {
     description = "A page has at most 50. What each is by now is read from the receipts.",
     tag = "operating",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Items of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
         ("reason" = Option<String>, Query, pattern = "^(refused|invalid|poison|advisory)$", description = "Only these"),
         ("app" = Option<String>, Query, pattern = "^[a-z0-9_-]{1,20}$", description = "Only of this app"),
         ("event" = Option<String>, Query, pattern = "^[0-9a-f]{32}$", description = "Only of this event"),

@@ -57,11 +57,7 @@ impl Found {
     tag = "devices",
     params(
         ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision, or `*`"),
-        (
-            "If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$",
-            description = "Only not at this revision; `*`: only if there is none",
-        ),
+        crate::precondition::Params,
     ),
     responses(
         (
@@ -124,11 +120,7 @@ pub(crate) async fn show(
     tag = "devices",
     params(
         ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision, or `*`"),
-        (
-            "If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$",
-            description = "Only not at this revision; `*`: only if there is none",
-        ),
+        crate::precondition::Params,
     ),
     request_body(content = document::schema::Document),
     responses(
@@ -192,11 +184,7 @@ pub(crate) async fn put(
     tag = "devices",
     params(
         ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision, or `*`"),
-        (
-            "If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$",
-            description = "Only not at this revision; `*`: only if there is none",
-        ),
+        crate::precondition::Params,
     ),
     responses((status = 204, description = "There is none now")),
 )]

@@ -43,8 +43,7 @@ pub(crate) struct Shown {
     description = "What waits, what is in hand, and until when an operator has paused it.",
     tag = "system",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Items of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     responses((
         status = 200,

@@ -44,8 +44,7 @@ pub(crate) struct Shown {
     description = "One that died is listed until 20 s after it was last heard of; one that is cut off from the broker is not listed.",
     tag = "system",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Items of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     responses((
         status = 200,

@@ -11,7 +11,7 @@ use http::Uri;
 use http::header::{CACHE_CONTROL, HeaderValue, LINK};
 use http::request::Parts;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::{Kind, Problem};
 
@@ -23,6 +23,19 @@ const MAX_LIMIT: usize = 200;
 pub(crate) struct Page {
     limit: usize,
     after: Option<Vec<u8>>,
+}
+
+/// `limit` and `cursor`, as the contract tells of them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is read as a `Page`: this is for the contract")]
+pub(crate) struct Params {
+    /// Items of a page; 200 unless said
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before
+    #[param(pattern = "^([0-9a-f]{2})+$")]
+    cursor: Option<String>,
 }
 
 /// One page.

@@ -3,6 +3,29 @@
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use utoipa::IntoParams;
+
+/// The two headers, as the contract tells of them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(
+    dead_code,
+    reason = "they are read as `Preconditions`: this is for the contract"
+)]
+pub(crate) struct Params {
+    /// Only at this revision, or `*`
+    #[param(
+        rename = "If-Match",
+        pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$"
+    )]
+    if_match: Option<String>,
+    /// Only not at this revision; `*`: only if there is none
+    #[param(
+        rename = "If-None-Match",
+        pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$"
+    )]
+    if_none_match: Option<String>,
+}
 
 /// The header value of a revision: `"<revision>"`, a strong tag.
 pub(crate) fn etag(revision: u64) -> HeaderValue {

@@ -83,8 +83,7 @@ struct Reader {
     description = "Those of a configuration that is not used any more are among them.",
     tag = "system",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Items of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     responses((
         status = 200,

@@ -34,8 +34,7 @@ pub(crate) struct Shown {
     description = "Patterns as devices follow them, not the topics that they match. What was registered before the request is counted.",
     tag = "topics",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Items of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     responses((
         status = 200,

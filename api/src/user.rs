@@ -40,8 +40,7 @@ const PASS: usize = 512;
     tag = "users",
     params(
         ("user" = String, Path, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]{1,128}$", description = "Whose devices"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Items of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     responses((
         status = 200,

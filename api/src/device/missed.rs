@@ -141,8 +141,7 @@ impl Range {
     params(
         ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
         ("since" = Option<String>, Query, example = "2026-11-21T12:00:00Z", description = "A time (RFC 3339), or the id of an event that the device got; needed without a cursor"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Items of a page"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     responses((
         status = 200,

@@ -40,8 +40,7 @@ struct Issued<'a> {
     tag = "devices",
     params(
         ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision"),
-        ("If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only not at this revision"),
+        crate::precondition::Params,
     ),
     responses((
         status = 200, description = "The new secret, this once",

@@ -38,8 +38,7 @@ use crate::router::Api;
             "pattern" = String, Path, max_length = 200,
             description = "The pattern, percent-encoded: `quakes.%3E`",
         ),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision"),
-        ("If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only not at this revision"),
+        crate::precondition::Params,
     ),
     request_body(
         content = Option<schema::Topic>,
@@ -97,8 +96,7 @@ pub(crate) async fn put(
             "pattern" = String, Path, max_length = 200,
             description = "The pattern as it is followed, percent-encoded",
         ),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only at this revision"),
-        ("If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[0-9]+\"(, ?(W/)?\"[0-9]+\")*)$", description = "Only not at this revision"),
+        crate::precondition::Params,
     ),
     responses((
         status = 204, description = "It is not followed",

@@ -38,8 +38,7 @@ const STEP: u64 = 128;
          description = "Only events with a topic that this pattern matches; may be given several times"),
         ("since" = Option<String>, Query, format = DateTime, description = "Only events stored then or later (RFC 3339)"),
         ("until" = Option<String>, Query, format = DateTime, description = "Only events stored before"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "The most of a page, 200 unless said"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        crate::page::Params,
     ),
     responses((status = 200, description = "A page", body = Listed<Entry>)),
 )]

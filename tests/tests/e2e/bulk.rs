@@ -49,7 +49,11 @@ async fn devices_go_from_a_file_into_the_api_and_into_a_file_and_back_as_they_we
         let arguments = ["devices", "export", "--tokens", "--url", &at, "-o", file];
         let told = run(folder, &arguments).await;
         assert_eq!(told.code, Some(0), "{}", told.printed);
-        assert!(told.printed.contains("3000 devices"), "{}", told.printed);
+        assert!(
+            told.printed.contains("devices exported: 3000"),
+            "{}",
+            told.printed
+        );
     };
     let refused = "line 8 (device seven): /app is missing; /token is missing";
     let counts = "3000 created, 0 replaced, 1 failed";

@@ -35,7 +35,7 @@ pub(super) async fn run(
     };
     progress.end();
     let n = n?;
-    eprintln!("fanfare: {n} devices exported");
+    eprintln!("fanfare: devices exported: {n}");
     Ok(())
 }
 
@@ -86,6 +86,6 @@ async fn copied(
             .context("the output cannot be written")?;
         let devices = arrived.split(|it| *it == b'\n').filter(|it| !it.is_empty());
         n += u64::try_from(devices.count()).unwrap_or(0);
-        progress.stands(format!("{n} devices exported"), &mut pace);
+        progress.stands(format!("devices exported: {n}"), &mut pace);
     }
 }
