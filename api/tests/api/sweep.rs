@@ -141,7 +141,7 @@ async fn a_sweep_that_dies_is_ended_by_another_that_warns_of_nobody_twice() {
     for n in 0..DEVICES {
         let (path, device) = (format!("/v1/devices/phone-{n}"), device(&n.to_string()));
         assert_eq!(api.put(&path, &[], &device).await.status, 201);
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let warned = async || api.get(&format!("{WARNINGS}&limit=200")).await;
     let n_of = |it: &Answer| it.body["items"].as_array().map_or(0, Vec::len);
@@ -157,11 +157,10 @@ async fn a_sweep_that_dies_is_ended_by_another_that_warns_of_nobody_twice() {
         let asked = futures::stream::iter(asked).buffer_unordered(16);
         asked.fold(0, async |sum, it| sum + it).await
     };
-    let mut n_left = DEVICES;
-    while n_left == DEVICES {
-        n_left = left().await;
-    }
+    let oldest = async || api.get("/v1/devices/phone-0").await;
+    eventually(oldest, |it| it.status == 404).await;
     drop(second);
+    let mut n_left = left().await;
     assert!(n_left > 0, "void: it had ended");
     let _third = beside(&api, "third", rule()).await;
     while n_left > 0 {
