@@ -1,5 +1,6 @@
 //! The section `[api]` of the configuration.
 
+mod apps;
 mod limits;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Problem};
 use serde::{Deserialize, Serialize};
 
+pub use self::apps::App;
 pub use self::limits::Limits;
 use crate::quota::Network;
 use crate::sweep::Rule;
@@ -73,6 +75,9 @@ pub struct Config {
     /// tables, which all publishers share.
     #[serde(skip)]
     pub topics: TopicPolicies,
+    /// What is known of apps beyond their names: the `[[app]]` tables, where they stand in this file.
+    #[serde(skip)]
+    pub known_apps: Vec<App>,
 }
 
 /// When a request needs a key.
@@ -133,6 +138,7 @@ impl Default for Config {
             cors_origins: Vec::new(),
             limits: Limits::default(),
             topics: TopicPolicies::default(),
+            known_apps: Vec::new(),
         }
     }
 }
@@ -276,6 +282,17 @@ impl Config {
                 .filter_map(|it| AppName::parse(it).ok())
                 .collect(),
         )
+    }
+
+    /// The apps that a device may name, with what is known of them.
+    pub(crate) fn shown_apps(&self) -> Vec<App> {
+        let known = |name: &str| self.known_apps.iter().find(|it| it.name == name).cloned();
+        let names = self.app_names().unwrap_or_default();
+        let shown = names.iter().map(|it| {
+            let name = it.as_str();
+            known(name).unwrap_or_else(|| App::named(name))
+        });
+        shown.collect()
     }
 
     /// The proxies that are believed; invalid ones are `validate`'s to report.

@@ -28,6 +28,7 @@
 //! * Tokens that belong to another user: `device.rs`, before the write.
 
 mod access;
+mod app;
 mod audience;
 mod audit;
 mod body;
@@ -66,7 +67,7 @@ mod topics;
 mod user;
 mod web;
 
-pub use config::{Config, Keys, Limits, Preconditions};
+pub use config::{App, Config, Keys, Limits, Preconditions};
 pub use metric::Metrics;
 pub use openapi::openapi;
 pub use operate::Operator;

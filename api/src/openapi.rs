@@ -25,8 +25,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
 use crate::{
-    audience, audit, bulk, dead_letter, delivery, device, docs, event, lane, live, member, probe,
-    source, test_send, topics, user,
+    app, audience, audit, bulk, dead_letter, delivery, device, docs, event, lane, live, member,
+    probe, source, test_send, topics, user,
 };
 
 /// The names of the two credentials.
@@ -62,6 +62,8 @@ const OPERATING: &str = "operating";
         event::shown::show,
         delivery::show,
         live::show,
+        app::list,
+        app::show,
         lane::list,
         lane::show,
         lane::pause::put,
@@ -93,6 +95,7 @@ const OPERATING: &str = "operating";
         (name = "users", description = "People, who have devices"),
         (name = "events", description = "What happened, and what became of it"),
         (name = "topics", description = "What is followed, and who would get something"),
+        (name = "apps", description = "For what devices can be registered"),
         (name = "system", description = "How the pipeline is"),
         (name = "operating", description = "What operators do; by a process that is configured to"),
         (name = "probes", description = "For orchestrators"),
@@ -338,6 +341,7 @@ fn refusals_of_its_own(operation: &Operation, kinds: &mut Vec<Kind>) {
             kinds.push(Kind::NoSuchDevice);
         }
         Some("putDevice" | "removeDevice") => kinds.push(Kind::PreconditionRequired),
+        Some("showApp") => kinds.push(Kind::NoSuchApp),
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),
         Some("showLane" | "pauseLane" | "resumeLane") => kinds.push(Kind::NoSuchLane),
         Some("showSource" | "pauseSource" | "resumeSource") => kinds.push(Kind::NoSuchSource),

@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     NoSuchDevice,
     /// Nobody has a device by this name.
     NoSuchUser,
+    /// No app by this name is configured.
+    NoSuchApp,
     /// No event with this id, or none that the asker may see.
     NoSuchEvent,
     /// No such event, no such device, or none that the asker may see.
@@ -106,6 +108,7 @@ impl Kind {
         Self::NoSuchRoute,
         Self::NoSuchDevice,
         Self::NoSuchUser,
+        Self::NoSuchApp,
         Self::NoSuchEvent,
         Self::NoSuchDelivery,
         Self::NoSuchLane,
@@ -141,6 +144,7 @@ impl Kind {
             Self::NoSuchRoute => (404, "no_such_route", "There is nothing at this path"),
             Self::NoSuchDevice => (404, "no_such_device", "There is no such device"),
             Self::NoSuchUser => (404, "no_such_user", "There is no such user"),
+            Self::NoSuchApp => (404, "no_such_app", "There is no such app"),
             Self::NoSuchEvent => (404, "no_such_event", "There is no such event"),
             Self::NoSuchDelivery => (404, "no_such_delivery", "There is no such delivery"),
             Self::NoSuchLane => (404, "no_such_lane", "There is no such lane"),

@@ -20,7 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::row::{Row, row};
 use crate::access::{self, Access, Needs};
 use crate::audit::{self, Audit};
-use crate::config::{Config, Preconditions};
+use crate::config::{App, Config, Preconditions};
 use crate::known::Known;
 use crate::layer::{self, Limits};
 use crate::live::{self, Live};
@@ -28,7 +28,7 @@ use crate::metric::Metrics;
 use crate::operate::Operating;
 use crate::quota::Quotas;
 use crate::{
-    audience, bulk, dead_letter, delivery, device, docs, event, lane, member, openapi, probe,
+    app, audience, bulk, dead_letter, delivery, device, docs, event, lane, member, openapi, probe,
     source, test_send, topics, user, web,
 };
 
@@ -41,6 +41,8 @@ const USER_TEST: &str = "/v1/users/{user}/test";
 pub(crate) const EVENTS: &str = "/v1/events";
 const EVENT: &str = "/v1/events/{event}";
 const DELIVERY: &str = "/v1/events/{event}/deliveries/{device}";
+pub(crate) const APPS: &str = "/v1/apps";
+const APP: &str = "/v1/apps/{app}";
 pub(crate) const LANES: &str = "/v1/lanes";
 const LANE: &str = "/v1/lanes/{lane}";
 const LANE_PAUSE: &str = "/v1/lanes/{lane}/pause";
@@ -85,6 +87,8 @@ pub(crate) const SERVED: &[Row] = &[
     row(EVENT, "GET", &[200], READ),
     row(DELIVERY, "GET", &[200], READ),
     row(STREAM, "GET", &[200], READ),
+    row(APPS, "GET", &[200], READ),
+    row(APP, "GET", &[200], READ),
     row(LANES, "GET", &[200], SYSTEM),
     row(LANE, "GET", &[200], SYSTEM),
     row(LANE_PAUSE, "PUT", &[200], OPERATE),
@@ -156,6 +160,8 @@ pub(crate) struct Means {
     preconditions: Preconditions,
     /// The apps that exist, if that is known.
     pub(crate) apps: Option<Arc<[AppName]>>,
+    /// The same, as app developers see them.
+    pub(crate) shown_apps: Vec<App>,
     pub(crate) readiness: Readiness,
     /// All devices together.
     pub(crate) known: Known,
@@ -217,6 +223,7 @@ pub(crate) fn router(
         quotas,
         broker,
         apps: config.app_names().map(Arc::from),
+        shown_apps: config.shown_apps(),
         readiness,
         known,
         readings: Semaphore::new(READINGS),
@@ -264,9 +271,11 @@ pub(crate) fn router(
     web::served(observed(admitted(routes, access), metrics), config)
 }
 
-/// Lanes, sources, and what was given up.
+/// Apps, lanes, sources, and what was given up.
 fn system() -> Router<Api> {
     Router::new()
+        .route(APPS, get(app::list))
+        .route(APP, get(app::show))
         .route(LANES, get(lane::list))
         .route(LANE, get(lane::show))
         .route(

@@ -4,6 +4,7 @@
 //! then gets its own part of the tree, so that every problem of every part can be shown at once,
 //! each with file and line.
 
+mod apps;
 mod extract;
 mod own;
 mod path;
@@ -148,6 +149,7 @@ impl Config {
         if api.apps.is_none() && !notifier.app.is_empty() {
             api.apps = Some(notifier.app.iter().map(|it| it.name.to_string()).collect());
         }
+        api.known_apps = notifier.app.iter().map(apps::told).collect();
         // Whoever posts an event decides by the same sections as whoever fetches one.
         api.topics = fetcher.topic_policies();
         Some(Self {

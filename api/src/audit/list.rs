@@ -16,7 +16,7 @@ use crate::access::Caller;
 use crate::call::{LOOKING, bounded, no_answer, unavailable};
 use crate::event::list::time;
 use crate::event::wanted::Pairs;
-use crate::page::{Listed, Page, again};
+use crate::page::{Listed, Page, Params, again};
 use crate::problem::{Kind, Problem};
 use crate::router::{AUDIT, Api};
 use crate::text::glimpse;
@@ -79,8 +79,7 @@ struct Asker {
     params(
         ("since" = Option<String>, Query, format = DateTime, description = "Only what was stored then or later (RFC 3339)"),
         ("until" = Option<String>, Query, format = DateTime, description = "Only what was stored before"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "The most of a page, 200 unless said"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{2})+$", description = "`next_cursor` of the page before"),
+        Params,
     ),
     responses((
         status = 200,

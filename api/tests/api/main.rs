@@ -6,6 +6,7 @@
     reason = "support code of tests, where a panic is the verdict"
 )]
 
+mod app;
 mod audit;
 mod bulk;
 mod contract;

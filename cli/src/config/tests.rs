@@ -176,6 +176,53 @@ fn what_init_writes_is_a_configuration() {
 }
 
 #[test]
+fn an_api_is_told_of_the_apps_beside_it_and_of_no_credentials() {
+    let text = r#"
+[[app]]
+name = "ios"
+provider = "apns"
+environment = "sandbox"
+bundle_id = "org.example.app"
+key_file = "/secret/place/AuthKey.p8"
+key_id = "ABCDE12345"
+team_id = "TEAM123456"
+[[app]]
+name = "android"
+provider = "fcm"
+service_account = "{ \"canary\": 1 }"
+[[app]]
+name = "try"
+provider = "log"
+"#;
+    let (_folder, file) = written(&[("f.toml", text)]);
+    let config = Config::load(Some(&file), &variables(&[]), &[]).unwrap();
+    let told = &config.api.known_apps;
+    let word = |it: &Option<String>| it.clone().unwrap_or_default();
+    let rows: Vec<_> = told
+        .iter()
+        .map(|it| {
+            [
+                &it.provider,
+                &it.environment,
+                &it.bundle_id,
+                &it.credentials,
+            ]
+            .map(word)
+        })
+        .collect();
+    let expected = [
+        ["apns", "sandbox", "org.example.app", "reference"],
+        ["fcm", "", "", "inline"],
+        ["log", "", "", "none"],
+    ];
+    assert_eq!(rows, expected);
+    let text = format!("{told:?}");
+    for hidden in ["secret", "AuthKey", "ABCDE", "TEAM1", "canary"] {
+        assert!(!text.contains(hidden), "{text}");
+    }
+}
+
+#[test]
 fn what_init_shows_in_comments_is_a_configuration_too() {
     let is_key = |line: &str| line.starts_with("# [") || line.split(' ').nth(2) == Some("=");
     let template = crate::command::init::template();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::stage::{DEVICE, Stage, TOKEN, TOPIC, document};
+use super::stage::{APP, DEVICE, Stage, TOKEN, TOPIC, document};
 
 /// A request that its operation answers well.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,8 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         "listTopics" => plain,
         "askAudience" => plain.json(&json!({"topics": [TOPIC]})),
         // The system.
-        "listLanes" | "listMembers" => plain,
+        "listApps" | "listLanes" | "listMembers" => plain,
+        "showApp" => plain.at("app", APP),
         "showLane" | "resumeLane" => plain.at("lane", &stage.lane().await),
         "pauseLane" => {
             let lane = stage.lane().await;

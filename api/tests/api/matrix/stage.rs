@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use fanfare_api::{Config, Keys};
 use fanfare_nats::bucket::Expect;
 use fanfare_nats::dead::DeadLetter;
 use fanfare_nats::key::{Key, Tenant};
@@ -18,6 +19,8 @@ use crate::harness::{Answer, Api, eventually};
 /// The device that the requests are about.
 pub const DEVICE: &str = "matrix";
 pub const OTHER_DEVICE: &str = "other";
+/// Through what, the only one there is; all tenants share it.
+pub const APP: &str = "ios";
 /// Where it is reached.
 pub const TOKEN: &str = "token-matrix";
 /// What it follows.
@@ -32,7 +35,7 @@ pub struct Stage {
 
 /// The document of a device.
 pub fn document(token: &str) -> Value {
-    json!({"app": "ios", "token": token, "topics": [TOPIC]})
+    json!({"app": APP, "token": token, "topics": [TOPIC]})
 }
 
 #[expect(clippy::disallowed_methods, reason = "the tests' one clock")]
@@ -42,7 +45,12 @@ fn now() -> Timestamp {
 
 impl Stage {
     pub async fn set() -> Self {
-        let api = Api::start_locked().await;
+        let api = Api::start_with(Config {
+            keys: Some(Keys::Required),
+            apps: Some(vec![APP.to_owned()]),
+            ..Config::default()
+        });
+        let api = api.await;
         let scopes = vec!["admin".parse().unwrap()];
         let made = Key::create(Tenant::main(), "stage", scopes, None, now());
         let (key, secret) = made.unwrap();
