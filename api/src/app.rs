@@ -25,7 +25,7 @@ use crate::router::{APPS, Api};
     )),
 )]
 pub(crate) async fn list(State(api): State<Api>, page: Page) -> Response {
-    page.of(APPS, api.shown_apps.to_vec(), |it| it.name.clone())
+    page.of(APPS, api.shown_apps.clone(), |it| it.name.clone())
 }
 
 /// One of them.

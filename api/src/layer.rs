@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::metric::{Metrics, method_label};
 use crate::problem::{Kind, Problem};
-use crate::router::route_label;
+use crate::router::{Deprecation, route_label, row_of};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 64;
@@ -81,7 +81,8 @@ pub(crate) async fn observe(metrics: Metrics, mut request: Request, next: Next) 
     request.extensions_mut().insert(told);
     let response = next.run(request).instrument(span.clone()).await;
     drop(in_flight);
-    let mut response = written(response, &request_id);
+    let deprecated = row_of(route, &method).and_then(|it| it.deprecated);
+    let mut response = written(response, &request_id, deprecated);
     if let Ok(value) = HeaderValue::try_from(request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -104,13 +105,17 @@ pub(crate) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
     Problem::new(Kind::Internal, "the request failed; it may be sent again").into_response()
 }
 
-/// The response, as a problem document if it is an error.
-fn written(mut response: Response, request_id: &str) -> Response {
+/// The response, as a problem document if it is an error; of what shall go, with that.
+fn written(mut response: Response, request_id: &str, deprecated: Option<Deprecation>) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
-    match problem.or_else(|| Problem::of_status(response.status())) {
+    let mut response = match problem.or_else(|| Problem::of_status(response.status())) {
         Some(problem) => problem.write(response.headers(), request_id),
         None => response,
+    };
+    if let Some(deprecated) = deprecated {
+        deprecated.write(response.headers_mut());
     }
+    response
 }
 
 /// The client's own id if it is harmless, else a new one.
@@ -131,6 +136,25 @@ fn request_id(headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_shall_go_says_so_on_every_answer_also_when_it_refuses() {
+        let deprecated = Deprecation {
+            since: jiff::Timestamp::UNIX_EPOCH,
+            sunset: Some(jiff::Timestamp::UNIX_EPOCH),
+            instead: "/v1/other",
+        };
+        let refused = || Problem::new(Kind::Forbidden, "x").into_response();
+        for response in [Response::default(), refused()] {
+            let status = response.status();
+            let written = written(response, "r", Some(deprecated));
+            assert_eq!(written.status(), status);
+            assert_eq!(written.headers()["deprecation"], "@0");
+            assert_eq!(written.headers()["sunset"], "Thu, 01 Jan 1970 00:00:00 GMT");
+        }
+        let plain = written(refused(), "r", None);
+        assert!(!plain.headers().contains_key("deprecation"));
+    }
 
     #[track_caller]
     fn check(given: &str, is_kept: bool) {

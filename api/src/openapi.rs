@@ -18,12 +18,13 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Content, Header, ObjectBuilder, PathItem, Ref, RefOr, ResponseBuilder, Schema, Type,
+    Content, Deprecated, Header, ObjectBuilder, PathItem, Ref, RefOr, ResponseBuilder, Schema, Type,
 };
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::access::Needs;
 use crate::problem::{Kind, MEDIA_TYPE};
+use crate::router::{Deprecation, row_of};
 use crate::{
     app, audience, audit, bulk, dead_letter, delivery, device, docs, event, lane, live, member,
     probe, source, test_send, topics, user,
@@ -180,10 +181,12 @@ impl Modify for Refusals {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
             for (method, operation) in operations(item) {
+                let row = row_of(path, &method);
                 // What the table does not name is served to nobody.
-                let needs = Needs::of_route(path, &method).unwrap_or(Needs::NOTHING);
+                let needs = row.map_or(Needs::NOTHING, |it| it.needs);
                 secure(needs, operation);
                 refuse(path, needs, operation);
+                announce(row.and_then(|it| it.deprecated), operation);
                 operation.parameters.iter_mut().flatten().for_each(plain);
             }
         }
@@ -234,6 +237,13 @@ fn secure(needs: Needs, operation: &mut Operation) {
     if !needs.is_for_tenants() {
         let main = ExtensionsBuilder::new().add("x-tenant", "main").build();
         operation.extensions.get_or_insert_default().merge(main);
+    }
+}
+
+/// Says of what shall go that it shall.
+fn announce(deprecated: Option<Deprecation>, operation: &mut Operation) {
+    if deprecated.is_some() {
+        operation.deprecated = Some(Deprecated::True);
     }
 }
 

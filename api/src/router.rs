@@ -1,5 +1,6 @@
 //! Which paths there are, and who answers.
 
+mod deprecation;
 mod row;
 
 use std::ops::Deref;
@@ -13,10 +14,12 @@ use axum::routing::{get, post, put};
 use fanfare_nats::key::Right;
 use fanfare_nats::policy::TopicPolicies;
 use fanfare_nats::{AppName, Broker, Readiness};
+use http::Method;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use self::deprecation::Deprecation;
 use self::row::{Row, row};
 use crate::access::{self, Access, Needs};
 use crate::audit::{self, Audit};
@@ -136,6 +139,18 @@ const EVERYTHING: Needs = Needs::one_of(&[]).for_tenants();
 pub(crate) fn route_label(matched: Option<&str>) -> &'static str {
     let mut routes = SERVED.iter().map(|it| it.route);
     routes.find(|it| Some(*it) == matched).unwrap_or("none")
+}
+
+/// The row that answers a request.
+pub(crate) fn row_of(path: &str, method: &Method) -> Option<&'static Row> {
+    // What serves GET serves HEAD.
+    let method = if *method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    let mut rows = SERVED.iter();
+    rows.find(|it| it.route == path && it.method == method.as_str())
 }
 
 /// What every request may use. Each layer of a request clones it, so it is one pointer.

@@ -6,7 +6,7 @@ use http::Method;
 use super::caller::Caller;
 use super::forbidden;
 use crate::problem::Problem;
-use crate::router::SERVED;
+use crate::router::row_of;
 
 /// Who may come to a route. What may be done there can depend on more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +78,7 @@ impl Needs {
 
     /// What a route and method need; `None` if there is no such route.
     pub(crate) fn of_route(path: &str, method: &Method) -> Option<Self> {
-        // What serves GET serves HEAD.
-        let method = if *method == Method::HEAD {
-            &Method::GET
-        } else {
-            method
-        };
-        let mut rows = SERVED.iter();
-        let row = rows.find(|it| it.route == path && it.method == method.as_str());
-        row.map(|it| it.needs)
+        row_of(path, method).map(|it| it.needs)
     }
 
     /// Whether such a caller may come.

@@ -54,6 +54,25 @@ fn the_document_is_as_it_was_reviewed() {
     assert!(document == reviewed, "{RENEW}");
 }
 
+#[test]
+fn what_shall_go_is_announced_and_nothing_else() {
+    let mut operation = Operation::new();
+    announce(None, &mut operation);
+    assert_eq!(json!(operation).get("deprecated"), None);
+    let deprecated = Deprecation {
+        since: jiff::Timestamp::UNIX_EPOCH,
+        sunset: None,
+        instead: "/v2/events",
+    };
+    announce(Some(deprecated), &mut operation);
+    assert_eq!(json!(operation)["deprecated"], true);
+    for row in SERVED {
+        let described = &document()["paths"][row.route][row.method.to_lowercase()];
+        let is_announced = described["deprecated"] == true;
+        assert_eq!(is_announced, row.deprecated.is_some(), "{}", row.route);
+    }
+}
+
 const RENEW: &str = "review the difference, then take it over with the example `openapi`";
 
 #[test]

@@ -1,5 +1,6 @@
 //! A row of the table of routes.
 
+use super::deprecation::Deprecation;
 use crate::access::Needs;
 
 /// One path and method.
@@ -13,6 +14,8 @@ pub(crate) struct Row {
     pub(crate) needs: Needs,
     /// Whether a good answer says that something was changed; then there is a record of it.
     pub(crate) is_change: bool,
+    /// Whether it shall go: `Row { deprecated: Some(…), ..row(…) }`.
+    pub(crate) deprecated: Option<Deprecation>,
 }
 
 /// A row; what is not asked for by `GET` changes something, unless the row says that it does not.
@@ -28,6 +31,7 @@ pub(super) const fn row(
         good,
         needs,
         is_change: !matches!(method.as_bytes(), b"GET"),
+        deprecated: None,
     }
 }
 
