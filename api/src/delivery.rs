@@ -161,6 +161,7 @@ async fn read(api: &Api, tenant: &Tenant, event: &str, device: DeviceId) -> Resu
     let now = clock::now();
     let found = api.broker.event_named(tenant, event, now).await;
     let found = found.map_err(|error| unavailable(&error))?;
+    let found = found.filter(|it| !it.stored.event.is_challenge());
     let Named { stored, plan } = found.ok_or_else(unknown)?;
     let (plan, absence) = match plan {
         Ok(plan) => (Some(plan), None),

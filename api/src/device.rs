@@ -1,29 +1,30 @@
 //! `/v1/devices/{id}`: register, read and remove a device.
 //!
-//! A write reads the document, judges the preconditions and writes at exactly the revision it read;
-//! if another write came first, it starts over. So a token's `registered_at` is never taken from a
-//! document that was replaced meanwhile, and of two `If-Match` writers exactly one wins. What may be
-//! a new device is first written as one, unread.
+//! A removal reads the document, judges the preconditions and removes exactly the revision it read, as a
+//! registration writes it (`write`).
 
+pub(crate) mod challenge;
+pub(crate) mod confirm;
 pub(crate) mod document;
 pub(crate) mod missed;
 pub(crate) mod secret;
 pub(crate) mod topic;
+pub(crate) mod write;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fanfare_nats::bucket::{Expect, ReadDeviceError, Stored, WriteDeviceError};
 use fanfare_nats::key::NewSecret;
-use fanfare_nats::{Broker, Device, DeviceId, fail};
-use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
+use fanfare_nats::{Broker, Device, DeviceId};
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
 
 use crate::access::{Caller, Unreadable};
 use crate::body::{DevicePath, Json};
 use crate::call::{bounded, no_answer, refused, unavailable};
 use crate::clock;
-use crate::device::document::Wanted;
+use crate::device::challenge::Sent;
+use crate::device::write::{Writer, write};
 use crate::precondition::{Failed, Preconditions, etag};
 use crate::problem::{Kind, Problem};
 use crate::router::Api;
@@ -116,7 +117,7 @@ pub(crate) async fn show(
     put,
     path = "/v1/devices/{id}",
     operation_id = "putDevice",
-    description = "The document replaces the one before as a whole. A token keeps the time it was first registered. The same request again leads to the same document.",
+    description = "The document replaces the one before as a whole. A token keeps the time it was first registered. The same request again leads to the same document. A token that another user's device has, or one of another tenant, is answered 202: nothing is sent there but a challenge until it is confirmed, and the other device keeps its pushes.",
     tag = "devices",
     params(
         ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),
@@ -131,6 +132,15 @@ pub(crate) async fn show(
         (
             status = 201, description = "Registered",
             body = document::Shown, headers(("ETag" = String, description = "The revision")),
+        ),
+        (
+            status = 202,
+            description = "Stored, and it waits: the token is another user's or another tenant's. A push to the token carries a nonce, see `/v1/devices/{id}/confirm`",
+            body = document::Shown,
+            headers(
+                ("ETag" = String, description = "The revision"),
+                ("Retry-After" = Option<u64>, description = "Only if no push was sent, because the token was challenged a moment ago: after so many seconds the same request sends one"),
+            ),
         ),
     ),
 )]
@@ -154,12 +164,12 @@ pub(crate) async fn put(
         seems_new: !api.known.seems_to_have(&id),
         now: clock::now(),
     };
-    let write = write(&api.broker, &id, wanted, &writer);
+    let write = write(&api, &id, wanted, &writer);
     let written = bounded(&api.broker, write, unknown).await?;
-    let status = if written.is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
+    let status = match (&written.device.pending, written.is_new) {
+        (Some(_), _) => StatusCode::ACCEPTED,
+        (None, true) => StatusCode::CREATED,
+        (None, false) => StatusCode::OK,
     };
     let issued = written.device.secret == Some(secret.hash());
     let shown = document::shown(&id, &written.device).with(issued.then_some(&secret));
@@ -168,6 +178,10 @@ pub(crate) async fn put(
     if issued {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Sent::NotBefore(seconds) = written.challenge {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     Ok(response)
 }
@@ -199,72 +213,6 @@ pub(crate) async fn remove(
     let erase = erase(&api.broker, &id, &caller, &preconditions);
     bounded(&api.broker, erase, unknown).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Who writes, and on what conditions.
-pub(crate) struct Writer<'a> {
-    pub(crate) caller: &'a Caller,
-    pub(crate) preconditions: &'a Preconditions,
-    /// The device's, if it gets one.
-    pub(crate) secret: Option<&'a NewSecret>,
-    /// Nothing is known of such a device; what there is may be newer.
-    pub(crate) seems_new: bool,
-    pub(crate) now: Timestamp,
-}
-
-impl Writer<'_> {
-    /// Whether it seems to write where there is nothing, and may. Then that is tried before anything
-    /// is read, and it is the broker who says that there is something.
-    fn may_create(&self, wanted: &Wanted) -> bool {
-        let may = self.caller.may_write(Ok(None), wanted.claim());
-        self.seems_new && may.is_ok() && self.preconditions.judge(None).is_ok()
-    }
-}
-
-pub(crate) struct Written {
-    device: Device,
-    revision: u64,
-    pub(crate) is_new: bool,
-}
-
-pub(crate) async fn write(
-    broker: &Broker,
-    id: &DeviceId,
-    wanted: Wanted,
-    writer: &Writer<'_>,
-) -> Result<Written, Problem> {
-    let mut is_guess = writer.may_create(&wanted);
-    loop {
-        let found = if is_guess {
-            Found::Nothing
-        } else {
-            find(broker, id).await?
-        };
-        // First: a precondition tells what there is.
-        let leave = writer.caller.may_write(found.device(), wanted.claim())?;
-        let (expect, before) = match &found {
-            Found::Nothing => (Expect::Absent, None),
-            Found::Device(stored) => (Expect::Revision(stored.revision), Some(&stored.device)),
-            Found::Unreadable => (Expect::Any, None),
-        };
-        judge(writer.preconditions, &found)?;
-        let wanted = wanted.clone();
-        let device = wanted.over(before, leave, writer.secret, writer.now);
-        fail::point("api.before-write");
-        match broker.put_device(id, &device, expect).await {
-            Ok(revision) => {
-                fail::point("api.written");
-                let is_new = expect == Expect::Absent;
-                return Ok(Written {
-                    device,
-                    revision,
-                    is_new,
-                });
-            }
-            Err(error) => again_or(error, writer.preconditions)?,
-        }
-        is_guess = false;
-    }
 }
 
 async fn erase(

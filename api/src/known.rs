@@ -3,14 +3,26 @@
 //! Readiness does not depend on it: whoever registers a device needs none of it. What needs it answers
 //! 503 until it is loaded, and tells where it is switched off.
 
+use std::sync::TryLockError;
+use std::time::Duration;
+
 use fanfare_nats::follow::{Followed, NotCurrent};
 use fanfare_nats::index::Index;
-use fanfare_nats::{Broker, DeviceId};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use fanfare_nats::{Broker, Device, DeviceId};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{spawn_blocking, yield_now};
+use tokio::time::{sleep, timeout};
 
 use crate::call::{bounded, no_answer, unavailable};
 use crate::problem::{Kind, Problem};
+
+/// So often a registration asks again whose a token is, while others use the index.
+const LOOKS: u32 = 10;
+/// The pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// How long a registration waits for the index before it is challenged.
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The index, if there is one.
 #[derive(Clone, Debug)]
@@ -45,6 +57,58 @@ impl Known {
     /// Whether there seems to be such a device; a hint that costs nothing.
     pub(crate) fn seems_to_have(&self, id: &DeviceId) -> bool {
         self.0.as_ref().is_some_and(|it| it.seems_to_have(id))
+    }
+
+    /// Whether a document's token is somebody else's, as far as this process knows: some milliseconds
+    /// behind the bucket, and not at all without an index. Nothing depends on it but what is answered:
+    /// whose a token is, the documents say.
+    pub(crate) async fn must_be_confirmed(&self, id: &DeviceId, device: &Device) -> bool {
+        let Some(followed) = &self.0 else {
+            return false;
+        };
+        let index = followed.shared();
+        let look = || match index.try_read() {
+            Ok(index) => Some(index.must_be_confirmed(id, device)),
+            Err(TryLockError::Poisoned(index)) => {
+                Some(index.into_inner().must_be_confirmed(id, device))
+            }
+            Err(TryLockError::WouldBlock) => None,
+        };
+        for n in 0..LOOKS {
+            if let Some(must) = look() {
+                return must;
+            }
+            if n < LOOKS / 2 {
+                yield_now().await;
+            } else {
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+        false
+    }
+
+    /// Waits, but not long, until what was acknowledged before this call is known here.
+    pub(crate) async fn catch_up(&self, broker: &Broker) {
+        if let Some(followed) = &self.0
+            && !matches!(
+                timeout(CATCH_UP, followed.current(broker)).await,
+                Ok(Ok(()))
+            )
+        {
+            tracing::debug!("the devices in memory are behind the bucket");
+        }
+    }
+
+    /// Devices whose token is somebody else's and that were not challenged, at most `limit`; `None` while
+    /// others use the index.
+    pub(crate) fn contested(&self, limit: usize) -> Option<Vec<DeviceId>> {
+        let index = self.0.as_ref()?.shared();
+        index.try_read().ok().map(|it| it.contested(limit))
+    }
+
+    /// Tells of each time that the devices in memory have changed, if there are any.
+    pub(crate) fn changes(&self) -> Option<watch::Receiver<Option<u64>>> {
+        self.0.as_ref().map(Followed::seen)
     }
 
     /// Asks the devices something that may take long, on a thread for that.

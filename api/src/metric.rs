@@ -68,6 +68,14 @@ struct AuditLabels {
     result: &'static str,
 }
 
+/// What became of tokens that were somebody else's.
+#[derive(Clone, Debug, Default)]
+struct Challenges {
+    sent: Counter,
+    confirmed: Counter,
+    refused: Counter,
+}
+
 /// The API's counters; clones share the values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -79,6 +87,7 @@ pub struct Metrics {
     registrations_warned: Counter,
     registrations_removed: Counter,
     audit_records: Family<AuditLabels, Counter>,
+    challenges: Challenges,
     last_error: LastError,
 }
 
@@ -94,6 +103,7 @@ impl Metrics {
             registrations_warned: Counter::default(),
             registrations_removed: Counter::default(),
             audit_records: Family::default(),
+            challenges: Challenges::default(),
             last_error: LastError::new(),
         };
         for row in SERVED {
@@ -168,6 +178,21 @@ impl Metrics {
             "Registrations that expired",
             self.registrations_removed.clone(),
         );
+        registry.register(
+            "api_challenges_sent",
+            "Challenges of tokens that are somebody else's",
+            self.challenges.sent.clone(),
+        );
+        registry.register(
+            "api_challenges_confirmed",
+            "Devices that got their token by the answer to a challenge",
+            self.challenges.confirmed.clone(),
+        );
+        registry.register(
+            "api_challenges_refused",
+            "Answers to challenges that were wrong or came too late",
+            self.challenges.refused.clone(),
+        );
     }
 
     /// What was answered, for operators who ask the process itself.
@@ -210,6 +235,20 @@ impl Metrics {
     pub(crate) fn audited(&self, result: &'static str, n: u64) {
         let records = self.audit_records.get_or_create(&AuditLabels { result });
         records.inc_by(n);
+    }
+
+    /// Counts a challenge that was stored.
+    pub(crate) fn challenge_sent(&self) {
+        self.challenges.sent.inc();
+    }
+
+    /// Counts an answer to a challenge.
+    pub(crate) fn challenge_answered(&self, is_right: bool) {
+        if is_right {
+            self.challenges.confirmed.inc();
+        } else {
+            self.challenges.refused.inc();
+        }
     }
 
     /// Counts one request as being served until the guard is dropped.

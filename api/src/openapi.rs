@@ -55,6 +55,7 @@ const OPERATING: &str = "operating";
         device::secret::renew,
         device::topic::put,
         device::topic::remove,
+        device::confirm::confirm,
         device::missed::list,
         test_send::to_device,
         test_send::to_user,
@@ -351,6 +352,7 @@ fn refusals_of_its_own(operation: &Operation, kinds: &mut Vec<Kind>) {
             kinds.push(Kind::NoSuchDevice);
         }
         Some("putDevice" | "removeDevice") => kinds.push(Kind::PreconditionRequired),
+        Some("confirmDevice") => kinds.extend([Kind::NoSuchDevice, Kind::ChallengeFailed]),
         Some("showApp") => kinds.push(Kind::NoSuchApp),
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),
         Some("showLane" | "pauseLane" | "resumeLane") => kinds.push(Kind::NoSuchLane),

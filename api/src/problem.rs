@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     RequestTimeout,
     /// The id stands for an event with other content.
     EventExists,
+    /// The answer is not the nonce of the challenge, or comes too late.
+    ChallengeFailed,
     /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed,
     /// A write that says no revision, where it has to.
@@ -117,6 +119,7 @@ impl Kind {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::EventExists,
+        Self::ChallengeFailed,
         Self::PreconditionFailed,
         Self::PreconditionRequired,
         Self::TooManyRequests,
@@ -153,6 +156,7 @@ impl Kind {
             Self::MethodNotAllowed => (405, "method_not_allowed", "The method is not allowed here"),
             Self::RequestTimeout => (408, "request_timeout", "The body took too long to arrive"),
             Self::EventExists => (409, "event_exists", "The id stands for another event"),
+            Self::ChallengeFailed => (409, "challenge_failed", "The challenge was not answered"),
             Self::PreconditionFailed => (412, "precondition_failed", "A precondition failed"),
             Self::PreconditionRequired => (
                 428,

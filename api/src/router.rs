@@ -38,6 +38,7 @@ use crate::{
 const DEVICE: &str = "/v1/devices/{id}";
 const DEVICE_SECRET: &str = "/v1/devices/{id}/secret";
 const DEVICE_TOPIC: &str = "/v1/devices/{id}/topics/{pattern}";
+const DEVICE_CONFIRM: &str = "/v1/devices/{id}/confirm";
 const DEVICE_MISSED: &str = "/v1/devices/{id}/missed";
 const DEVICE_TEST: &str = "/v1/devices/{id}/test";
 const USER_TEST: &str = "/v1/users/{user}/test";
@@ -75,11 +76,12 @@ const CATCHING_UP: usize = 8;
 /// the metrics' labels, and who may come. What does not stand here is served to nobody.
 pub(crate) const SERVED: &[Row] = &[
     row(DEVICE, "GET", &[200, 304], DEVICE_READ),
-    row(DEVICE, "PUT", &[200, 201], DEVICE_PUT),
+    row(DEVICE, "PUT", &[200, 201, 202], DEVICE_PUT),
     row(DEVICE, "DELETE", &[204], DEVICE_CHANGE),
     row(DEVICE_SECRET, "POST", &[200], DEVICE_CHANGE),
     row(DEVICE_TOPIC, "PUT", &[200, 201], DEVICE_CHANGE),
     row(DEVICE_TOPIC, "DELETE", &[204], DEVICE_CHANGE),
+    row(DEVICE_CONFIRM, "POST", &[200], DEVICE_CHANGE),
     row(DEVICE_MISSED, "GET", &[200], DEVICE_READ),
     row(DEVICE_TEST, "POST", &[201], DEVICE_TRY),
     row(USER_TEST, "POST", &[201], TRY),
@@ -169,6 +171,7 @@ impl Deref for Api {
 #[derive(Debug)]
 pub(crate) struct Means {
     pub(crate) broker: Broker,
+    pub(crate) metrics: Metrics,
     /// What askers have left, of what only a handler knows.
     pub(crate) quotas: Quotas,
     /// Whether a write has to say a revision.
@@ -237,6 +240,7 @@ pub(crate) fn router(
         preconditions: config.preconditions,
         quotas,
         broker,
+        metrics: metrics.clone(),
         apps: config.app_names().map(Arc::from),
         shown_apps: config.shown_apps(),
         readiness,
@@ -253,17 +257,6 @@ pub(crate) fn router(
         import_stall: config.import_stall(),
     }));
     let versioned = Router::new()
-        .route(
-            DEVICE,
-            get(device::show).put(device::put).delete(device::remove),
-        )
-        .route(DEVICE_SECRET, post(device::secret::renew))
-        .route(
-            DEVICE_TOPIC,
-            put(device::topic::put).delete(device::topic::remove),
-        )
-        .route(DEVICE_MISSED, get(device::missed::list))
-        .route(DEVICE_TEST, post(test_send::to_device))
         .route(USER_TEST, post(test_send::to_user))
         .route(EVENTS, get(event::list::list).post(event::post))
         .route(EVENT, get(event::shown::show))
@@ -274,6 +267,7 @@ pub(crate) fn router(
         .route(USER, get(user::show).delete(user::remove))
         .route(TOPICS, get(topics::list))
         .route(AUDIENCE, post(audience::ask))
+        .merge(devices())
         .merge(system())
         .with_state(api.clone());
     let probes = Router::new()
@@ -284,6 +278,23 @@ pub(crate) fn router(
         .with_state(api);
     let routes = limited(recorded(versioned, audit), config).merge(probes);
     web::served(observed(admitted(routes, access), metrics), config)
+}
+
+/// One device.
+fn devices() -> Router<Api> {
+    Router::new()
+        .route(
+            DEVICE,
+            get(device::show).put(device::put).delete(device::remove),
+        )
+        .route(DEVICE_SECRET, post(device::secret::renew))
+        .route(
+            DEVICE_TOPIC,
+            put(device::topic::put).delete(device::topic::remove),
+        )
+        .route(DEVICE_CONFIRM, post(device::confirm::confirm))
+        .route(DEVICE_MISSED, get(device::missed::list))
+        .route(DEVICE_TEST, post(test_send::to_device))
 }
 
 /// Apps, lanes, sources, and what was given up.

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{self, Access, Ring};
 use crate::audit;
 use crate::config::{Config, Policy, unprotected};
+use crate::device::challenge;
 use crate::known::Known;
 use crate::live::{self, Live};
 use crate::metric::Metrics;
@@ -179,6 +180,7 @@ impl Server {
         let watched = watch(ended, &asked, &stop);
         let swept = sweep::keep(self.config.expiry(), broker.clone(), &metrics, &stop);
         let (audit, kept) = audit::keep(self.config.audit, &broker, &metrics, &stop);
+        let noticed = challenge::keep(&known, &broker, &metrics, &stop);
         let router = router(
             &self.config,
             broker,
@@ -197,8 +199,8 @@ impl Server {
         let stopping = || readiness.unmet(CONDITION, "stopping");
         let (most, standstill) = (self.config.max_connections, self.config.standstill());
         let ended = accept(self.listener, most, standstill, router, &stop, stopping);
-        let (ended, watched, (), (), (), (), ()) =
-            tokio::join!(ended, watched, followed, comes, told, swept, kept);
+        let (ended, watched, (), (), (), (), (), ()) =
+            tokio::join!(ended, watched, followed, comes, told, swept, noticed, kept);
         presence.end().await;
         watched.and(ended)
     }

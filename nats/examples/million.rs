@@ -101,6 +101,7 @@ fn device(n: u64) -> Device {
         }],
         registered_at: Timestamp::UNIX_EPOCH,
         last_seen: None,
+        holding: fanfare_nats::device::Holding::default(),
         pending: None,
         secret: None,
     }

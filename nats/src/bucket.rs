@@ -82,9 +82,12 @@ impl Broker {
         let Some(last) = last.filter(|it| !is_marker(&it.headers)) else {
             return Ok(None);
         };
+        let mut device = Device::decode(&last.payload).map_err(ReadDeviceError::Decode)?;
+        // Whoever writes it again with its token keeps its place among those who have the token.
+        device.holding = device.holding.at(last.sequence);
         Ok(Some(Stored {
             revision: last.sequence,
-            device: Device::decode(&last.payload).map_err(ReadDeviceError::Decode)?,
+            device,
         }))
     }
 

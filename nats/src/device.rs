@@ -1,5 +1,6 @@
 //! A device: an installation of an app, its token and what it wants to hear of.
 
+pub(crate) mod holding;
 mod pending;
 mod wire;
 
@@ -9,11 +10,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+pub use self::holding::Holding;
 pub use self::pending::{Answered, MAX_CHALLENGE_ATTEMPTS, Pending};
 use self::wire::SCHEMA;
 use crate::DeviceHash;
 use crate::event::{Event, NameError, check_name};
 pub use crate::filter::{Circle, Filter};
+use crate::hash;
 use crate::key::SecretHash;
 use crate::tenant;
 use crate::topic::{Pattern, Topic, TopicError};
@@ -134,6 +137,13 @@ impl Token {
         &self.0
     }
 
+    /// A name for it that does not tell it: 32 hexadecimal digits of a hash.
+    pub fn alias(&self) -> String {
+        let mut alias = hash::hex(&hash::digest("fanfare.token", &[self.0.as_bytes()]));
+        alias.truncate(32);
+        alias
+    }
+
     /// The last four characters of a token of at least twelve, which people use to compare.
     pub fn hint(&self) -> &str {
         if self.0.len() < 12 {
@@ -187,6 +197,8 @@ pub struct Device {
     pub last_seen: Option<Timestamp>,
     /// By what the installation proves that it is this device; `None` where it never got a secret.
     pub secret: Option<SecretHash>,
+    /// How it came by its token.
+    pub holding: Holding,
     /// What it asked for, while its token is another user's. The fields above hold nothing of it.
     pub pending: Option<Pending>,
 }
@@ -272,6 +284,10 @@ mod tests {
             registered_at: Timestamp::UNIX_EPOCH,
             last_seen: Some(Timestamp::UNIX_EPOCH),
             secret: Some(crate::key::NewSecret::of_device(&crate::Tenant::main()).hash()),
+            holding: Holding {
+                since: Some(7),
+                is_proven: true,
+            },
             pending: None,
         };
         assert_eq!(Device::decode(&device.encode()).unwrap(), device);

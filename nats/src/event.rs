@@ -250,6 +250,9 @@ pub struct Event {
     pub content: Content,
 }
 
+/// The member of a challenge's data that is the nonce.
+pub const CHALLENGE: &str = "nonce";
+
 impl Event {
     /// Which event this is.
     pub fn id(&self) -> EventId {
@@ -264,6 +267,12 @@ impl Event {
     /// Whether it carries the nonce of a challenge, which only a push may tell.
     pub fn is_challenge(&self) -> bool {
         self.topics.iter().any(Topic::is_of_challenge)
+    }
+
+    /// The nonce of a challenge.
+    pub fn challenge(&self) -> Option<&str> {
+        let nonce = self.content.data.get(CHALLENGE)?;
+        nonce.as_str().filter(|_| self.is_challenge())
     }
 
     /// Its item as its poster or its source calls it.

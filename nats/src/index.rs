@@ -20,7 +20,6 @@ use self::arena::{Address, Arena};
 pub use self::audience::{Dropped, Interest, Step, Target};
 use self::columns::{Slot, prefix};
 pub use self::listing::{Followers, Listener};
-pub use self::ownership::Owner;
 use self::subscriptions::Subscriptions;
 use crate::device::{AppName, Device, DeviceId};
 use crate::topic;
@@ -42,8 +41,10 @@ pub struct Index {
     users: HashTable<Slot>,
     app_names: Vec<AppName>,
     subscriptions: Subscriptions,
-    /// Devices whose token belongs to a device with a later document.
+    /// Devices whose token is another's.
     lost: HashSet<Slot>,
+    /// Those among them that would have to show that they hold it.
+    contested: HashSet<Slot>,
     /// Devices that own a token which came from another device, and since which revision.
     moved: HashMap<Slot, u64>,
     /// Devices whose token is not their own yet: only a challenge reaches them.
@@ -74,6 +75,7 @@ impl Index {
             app_names: Vec::new(),
             subscriptions: Subscriptions::default(),
             lost: HashSet::new(),
+            contested: HashSet::new(),
             moved: HashMap::new(),
             pending: HashSet::new(),
             reached: 0,
@@ -114,37 +116,36 @@ impl Index {
         }
         self.reach(revision);
         let hash = id.hash();
+        let is_pending = device.pending.is_some();
         let old = self.find(hash);
-        let keeps_token = old.is_some_and(|it| self.owns(it, &device.token));
-        let moved = old.and_then(|it| self.moved.get(&it).copied());
-        if let Some(slot) = old {
-            self.detach(slot, revision);
+        let has_token = old.is_some_and(|it| !is_pending && self.has_token(it, &device.token));
+        let former = old.map(|it| self.detach(it)).unwrap_or_default();
+        if let Some(slot) = old.filter(|_| !has_token) {
+            self.forget(slot);
+            self.settle(&former, revision);
         }
         let numbers = self
             .subscriptions
             .add_all(&device.subscriptions, prefix(hash));
-        let user = device.user.as_deref().map(topic::user_hash);
-        let pending = device.pending.as_ref();
-        let token = pending.map_or(&device.token, |it| &it.token);
-        let record = record::encode(id.as_str(), token, user, &numbers);
+        let user = device.asked_user().map(topic::user_hash);
+        let token = device.asked_token();
+        let record = record::encode(id.as_str(), token, user, device.holding, &numbers);
         let app = self.app_number(&device.app);
         let Some(address) = self.arena.push(&record) else {
             // 4 GiB of records: far beyond what one bucket holds.
             if let Some(slot) = old {
+                self.forget(slot);
                 self.vacate(slot);
+                self.settle(&former, revision);
             }
             return;
         };
         let slot = self.occupy(hash, revision, address, app);
-        if pending.is_some() {
+        self.enter_user(slot);
+        if is_pending {
             self.hold(slot);
         } else {
-            let has_rivals = self.attach(slot);
-            if keeps_token {
-                self.moved.extend(moved.map(|since| (slot, since)));
-            } else if has_rivals {
-                self.moved.insert(slot, revision);
-            }
+            self.attach(slot, has_token, revision);
         }
         if self.arena.is_wasteful() {
             self.compact();
@@ -158,8 +159,10 @@ impl Index {
         }
         self.reach(revision);
         if let Some(slot) = self.find(id.hash()) {
-            self.detach(slot, revision);
+            let heirs = self.detach(slot);
+            self.forget(slot);
             self.vacate(slot);
+            self.settle(&heirs, revision);
         }
     }
 }

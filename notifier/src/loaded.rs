@@ -7,6 +7,7 @@ use fanfare_nats::event::Urgency;
 use fanfare_nats::events::ReadEventError;
 use fanfare_nats::{AppName, Broker, Event};
 use jiff::Timestamp;
+use serde_json::Map;
 
 use crate::notification::{self, InterruptionLevel, Notification};
 use crate::provider::{App, Prepared, Refusal};
@@ -101,7 +102,13 @@ fn notification(event: &Event, expires_at: Timestamp) -> Notification {
         body: text(&content.body),
         url: text(&content.url),
         image: text(&content.image),
-        data: content.data.clone(),
+        // Told by a key of our own, which no event's data can be.
+        data: if event.is_challenge() {
+            Map::new()
+        } else {
+            content.data.clone()
+        },
+        challenge: event.challenge().map(Into::into),
         urgency: match event.urgency {
             Urgency::Urgent => notification::Urgency::Urgent,
             Urgency::Bulk => notification::Urgency::Bulk,

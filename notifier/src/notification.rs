@@ -70,6 +70,8 @@ pub struct Notification {
     pub image: Option<Box<str>>,
     /// The application's own keys. FCM takes strings only: other values travel as JSON text.
     pub data: Map<String, Value>,
+    /// The nonce by which the app confirms its device; no data of an event can say it.
+    pub challenge: Option<Box<str>>,
     /// How loudly.
     pub urgency: Urgency,
     /// After this moment no device may show it; providers are told.

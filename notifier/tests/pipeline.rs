@@ -80,6 +80,7 @@ fn device(n: usize, patterns: &[&str]) -> (DeviceId, Device) {
             .collect(),
         registered_at: Timestamp::UNIX_EPOCH,
         last_seen: None,
+        holding: fanfare_nats::device::Holding::default(),
         pending: None,
         secret: None,
     };

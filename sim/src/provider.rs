@@ -42,6 +42,7 @@ pub(crate) struct Push {
     pub(crate) event: Option<String>,
     pub(crate) screen: Option<String>,
     pub(crate) level: Option<String>,
+    pub(crate) challenge: Option<String>,
     pub(crate) title: Option<String>,
 }
 

@@ -196,6 +196,7 @@ pub fn device(n: usize, app: &str, fcm: bool) -> (DeviceId, Device) {
         ],
         registered_at: Timestamp::now(),
         last_seen: None,
+        holding: fanfare_nats::device::Holding::default(),
         pending: None,
         secret: None,
     };

@@ -65,6 +65,31 @@ impl Api {
         );
     }
 
+    /// Asks for a token that is somebody else's.
+    ///
+    /// # Panics
+    /// If the answer is not 202.
+    pub async fn ask_for(&self, device: &str, document: &Value) {
+        let path = format!("/v1/devices/{device}");
+        let answer = self.send(Method::PUT, &path, Some(document)).await;
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert_eq!(status, StatusCode::ACCEPTED, "{device}: {text}");
+    }
+
+    /// Answers a challenge, as an app does that got its push.
+    ///
+    /// # Panics
+    /// If the answer is not 200.
+    pub async fn confirm(&self, device: &str, nonce: &str) {
+        let path = format!("/v1/devices/{device}/confirm");
+        let body = json!({"nonce": nonce});
+        let answer = self.send(Method::POST, &path, Some(&body)).await;
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert_eq!(status, StatusCode::OK, "{device}: {text}");
+    }
+
     /// Registers many.
     pub async fn put_all(&self, devices: &[(String, Value)]) {
         stream::iter(devices)

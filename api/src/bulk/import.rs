@@ -31,7 +31,7 @@ use crate::body::DeviceLine;
 use crate::call::{bounded, no_answer, patiently};
 use crate::clock;
 use crate::device::document::Wanted;
-use crate::device::{Writer, write};
+use crate::device::write::{Writer, write};
 use crate::precondition::Preconditions;
 use crate::problem::{Kind, Problem};
 use crate::router::Api;
@@ -274,7 +274,7 @@ async fn put(api: Api, caller: Caller, document: Document) -> Done {
         };
         let (api, id, wanted) = (&api, &id, wanted.clone());
         async move {
-            let write = write(&api.broker, id, wanted, &writer);
+            let write = write(api, id, wanted, &writer);
             bounded(&api.broker, write, no_answer).await
         }
     };

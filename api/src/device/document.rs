@@ -2,7 +2,7 @@
 
 pub(crate) mod schema;
 
-use fanfare_nats::device::{Circle, MAX_SUBSCRIPTIONS, MAX_TOKEN_LEN};
+use fanfare_nats::device::{Circle, Holding, MAX_SUBSCRIPTIONS, MAX_TOKEN_LEN};
 use fanfare_nats::key::NewSecret;
 use fanfare_nats::tenant::written_text;
 use fanfare_nats::{AppName, Device, DeviceId, Filter, Pattern, Subscription, Tenant, Token};
@@ -59,7 +59,8 @@ impl Wanted {
 
     /// The document to store over the one before: a token keeps the time it was first registered,
     /// another token is registered now. The same token under another app is another address. The
-    /// secret stays too; whoever registers gets the new one.
+    /// secret stays too; whoever registers gets the new one. A token that the device has already keeps its
+    /// place, also under another app: it is the same installation.
     pub(crate) fn over(
         self,
         before: Option<&Device>,
@@ -68,6 +69,7 @@ impl Wanted {
         now: Timestamp,
     ) -> Device {
         let same = before.filter(|it| *it.asked_token() == self.token && it.app == self.app);
+        let held = before.filter(|it| it.pending.is_none() && it.token == self.token);
         let secret = match before {
             Some(before) if leave != Leave::Register => before.secret,
             Some(_) | None => new_secret.map(NewSecret::hash),
@@ -86,6 +88,7 @@ impl Wanted {
             registered_at: same.map_or(now, |it| it.registered_at),
             last_seen: Some(now),
             secret,
+            holding: held.map_or_else(Holding::default, |it| it.holding),
             pending: None,
         }
     }

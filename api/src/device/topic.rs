@@ -252,6 +252,7 @@ mod tests {
             subscriptions,
             registered_at: Timestamp::UNIX_EPOCH,
             last_seen: None,
+            holding: fanfare_nats::device::Holding::default(),
             pending: None,
         }
     }

@@ -167,6 +167,7 @@ pub(crate) async fn show(
 async fn read(api: &Api, tenant: &Tenant, name: &str) -> Result<Shown, Problem> {
     let found = api.broker.event_named(tenant, name, clock::now()).await;
     let found = found.map_err(|error| unavailable(&error))?;
+    let found = found.filter(|it| !it.stored.event.is_challenge());
     let Named { stored, plan } = found.ok_or_else(unknown)?;
     let tally = match &plan {
         Ok(plan) => {

@@ -115,6 +115,7 @@ mod tests {
                 registered_at: day(registered),
                 last_seen: seen.map(day),
                 secret: None,
+                holding: fanfare_nats::device::Holding::default(),
                 pending: None,
             },
         }

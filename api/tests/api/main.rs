@@ -9,6 +9,7 @@
 mod app;
 mod audit;
 mod bulk;
+mod challenge;
 mod contract;
 mod device;
 mod event;

@@ -205,7 +205,9 @@ async fn users_and_apps_are_each_tenants_own_and_no_window_is_longer_than_the_wa
         let shown = key_of(&api, Tenant::parse(name).unwrap(), "devices:write").await;
         let headers = [("authorization", shown.as_str())];
         for (user, status) in [(Some("ada"), 201), (Some("ada"), 429), (None, 429)] {
-            let answer = api.put(PHONE, &headers, &device(user)).await;
+            let mut document = device(user);
+            document["token"] = json!(name);
+            let answer = api.put(PHONE, &headers, &document).await;
             assert_eq!(answer.status, status, "{name}: {answer:?}");
             assert_eq!(answer.header("ratelimit-policy"), "\"key\";q=100;w=60");
             let (_, window_s) = answer.header("ratelimit").rsplit_once(";t=").unwrap();

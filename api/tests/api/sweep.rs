@@ -85,14 +85,10 @@ async fn each_tenant_is_told_of_its_own_registrations_in_its_own_words() {
         .await;
     }
     // In the same second, or nearly: their names differ by the tenant alone.
-    for key in &keys {
-        let put = ask(
-            key,
-            Method::PUT,
-            "/v1/devices/forgotten",
-            Some(&device("t")),
-        )
-        .await;
+    for (n, key) in keys.iter().enumerate() {
+        let document = device(&format!("t{n}"));
+        let path = "/v1/devices/forgotten";
+        let put = ask(key, Method::PUT, path, Some(&document)).await;
         assert_eq!(put.status, 201, "{put:?}");
     }
     for key in &keys {

@@ -112,8 +112,9 @@ fn unsigned(answer: &Answer) -> Value {
 async fn an_event_of_one_tenant_reaches_its_devices_and_nobody_else() {
     let world = World::new().await;
     for whose in 0..TENANTS.len() {
-        // The same id, token and user everywhere: each has its own.
-        let answer = world.put(whose, PHONE, &device("one-token")).await;
+        // The same id and user everywhere: each has its own.
+        let token = format!("token-{whose}");
+        let answer = world.put(whose, PHONE, &device(&token)).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         assert_eq!(answer.body["id"], "phone");
         assert_eq!(answer.body["user"], "ada");
@@ -214,6 +215,7 @@ async fn what_another_tenant_has_is_not_in_the_way_and_stays() {
     let mine = device("0123456789-0123");
     assert_eq!(world.put(1, "/v1/devices/mine", &mine).await.status, 201);
     for whose in [0, 2] {
+        let token = format!("token-{whose}");
         // Removing it is as removing nothing, and an own one may be made.
         let removed = world
             .ask(whose, Method::DELETE, "/v1/devices/mine", None)
@@ -225,7 +227,7 @@ async fn what_another_tenant_has_is_not_in_the_way_and_stays() {
         follow.check_problem(404, "no_such_device");
         assert_eq!(
             world
-                .put(whose, "/v1/devices/mine", &device("x"))
+                .put(whose, "/v1/devices/mine", &device(&token))
                 .await
                 .status,
             201
@@ -300,7 +302,7 @@ async fn a_devices_secret_opens_the_device_of_its_tenant() {
     let world = World::new().await;
     let mut secrets = Vec::new();
     for (whose, name) in TENANTS.iter().enumerate() {
-        let answer = world.put(whose, PHONE, &device("t")).await;
+        let answer = world.put(whose, PHONE, &device(&format!("t-{name}"))).await;
         let secret = answer.body["secret"].as_str().unwrap();
         assert_eq!(secret.contains(name), whose > 0, "{secret}");
         secrets.push(secret.to_owned());
@@ -322,7 +324,8 @@ async fn a_devices_secret_opens_the_device_of_its_tenant() {
 async fn what_is_followed_and_by_whom_is_told_to_its_own_tenant() {
     let world = World::new().await;
     for whose in 0..TENANTS.len() {
-        let put = world.put(whose, PHONE, &device("one-token")).await;
+        let token = format!("token-{whose}");
+        let put = world.put(whose, PHONE, &device(&token)).await;
         assert_eq!(put.status, 201, "{put:?}");
     }
     for whose in 0..TENANTS.len() {
@@ -352,7 +355,8 @@ async fn a_user_is_shown_and_removed_in_his_own_tenant() {
     for (whose, own) in ["phone-0", "phone-1", "phone-2"].into_iter().enumerate() {
         for id in ["phone", own] {
             let path = format!("/v1/devices/{id}");
-            assert_eq!(world.put(whose, &path, &device(id)).await.status, 201);
+            let token = format!("{whose}-{id}");
+            assert_eq!(world.put(whose, &path, &device(&token)).await.status, 201);
         }
     }
     let ids = |answer: &Answer| -> Vec<Value> {

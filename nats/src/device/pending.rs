@@ -9,6 +9,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::holding::Holding;
 use super::wire::{self, WireSubscription};
 use super::{DecodeDeviceError, Device, Subscription, Token};
 use crate::key::SecretHash;
@@ -85,6 +86,7 @@ impl Device {
             token: Token(format!("{STAND_IN}{}", pending.name()).into()),
             user: None,
             subscriptions: Vec::new(),
+            holding: Holding::default(),
             pending: Some(pending),
             ..self
         }
@@ -115,7 +117,8 @@ impl Device {
         }
     }
 
-    /// What was asked for, whether or not it waited: as it is once it is confirmed.
+    /// What was asked for, whether or not it waited: as it is once it is confirmed by whoever holds the
+    /// token.
     #[must_use]
     pub fn as_asked(self) -> Self {
         match self.pending {
@@ -124,6 +127,7 @@ impl Device {
                 token: pending.token,
                 user: pending.user,
                 subscriptions: pending.subscriptions,
+                holding: Holding::PROVEN,
                 pending: None,
                 ..self
             },
@@ -198,6 +202,7 @@ mod tests {
             registered_at: Timestamp::UNIX_EPOCH,
             last_seen: None,
             secret: Some(NewSecret::of_device(&crate::Tenant::main()).hash()),
+            holding: Holding::default(),
             pending: None,
         }
     }
@@ -215,6 +220,7 @@ mod tests {
         assert!(!format!("{waiting:?}").contains(&"ab".repeat(32)));
         let confirmed = Device {
             secret: waiting.secret,
+            holding: Holding::PROVEN,
             ..asked()
         };
         assert_eq!(waiting.as_asked(), confirmed);

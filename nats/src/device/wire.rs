@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::holding::Holding;
 use super::pending::{Pending, WirePending};
 use super::{AppName, DecodeDeviceError, Device, Filter, Subscription, Token};
 use crate::key::SecretHash;
@@ -30,7 +31,34 @@ struct WireDevice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     secret_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    holding: Option<WireHolding>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pending: Option<WirePending>,
+}
+
+/// Missing in what a version wrote that challenged nobody.
+#[derive(Serialize, Deserialize)]
+struct WireHolding {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    proven: bool,
+}
+
+impl WireHolding {
+    fn of(holding: Holding) -> Self {
+        Self {
+            since: holding.since,
+            proven: holding.is_proven,
+        }
+    }
+
+    fn read(self) -> Holding {
+        Holding {
+            since: self.since,
+            is_proven: self.proven,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +102,7 @@ impl Device {
             registered_at: self.registered_at,
             last_seen: self.last_seen,
             secret_sha256: self.secret.map(SecretHash::to_hex),
+            holding: Some(WireHolding::of(self.holding)),
             pending: self.pending.as_ref().map(WirePending::of),
         };
         serde_json::to_vec(&wire).unwrap_or_default()
@@ -106,6 +135,7 @@ impl Device {
             last_seen: wire.last_seen,
             // One that cannot be read proves nothing; the device is a device all the same.
             secret: wire.secret_sha256.as_deref().and_then(SecretHash::parse),
+            holding: wire.holding.map_or(Holding::UNSAID, WireHolding::read),
             pending,
         })
     }

@@ -1,6 +1,7 @@
 //! One device as bytes: id, token, user and subscriptions, packed because there are millions.
 
 use crate::device::Token;
+use crate::device::holding::Holding;
 use crate::tenant;
 
 /// A record read back; it borrows the arena.
@@ -13,6 +14,8 @@ pub(super) struct Record<'a> {
     colon: u8,
     /// Hash of the user, 0 for none.
     pub(super) user: u64,
+    /// How it came by its token.
+    pub(super) holding: Holding,
     subscriptions: &'a [u8],
     n_subscriptions: usize,
     /// Bytes of the record.
@@ -105,8 +108,8 @@ fn unpack_base64(packed: &[u8], n_chars: usize, colon: u8) -> String {
     token
 }
 
-/// A number of at most 5 bytes, seven bits each.
-fn push_varint(record: &mut Vec<u8>, mut number: u32) {
+/// A number of at most 10 bytes, seven bits each.
+fn push_varint(record: &mut Vec<u8>, mut number: u64) {
     while number > 127 {
         record.push(u8::try_from(number & 127).unwrap_or(0) | 128);
         number >>= 7;
@@ -114,12 +117,12 @@ fn push_varint(record: &mut Vec<u8>, mut number: u32) {
     record.push(u8::try_from(number).unwrap_or(0));
 }
 
-fn read_varint(bytes: &mut &[u8]) -> Option<u32> {
-    let mut number = 0_u32;
-    for shift in [0, 7, 14, 21, 28] {
+fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;
         *bytes = rest;
-        number |= u32::from(first & 127) << shift;
+        number |= u64::from(first & 127) << shift;
         if first & 128 == 0 {
             return Some(number);
         }
@@ -128,7 +131,13 @@ fn read_varint(bytes: &mut &[u8]) -> Option<u32> {
 }
 
 /// Writes a record.
-pub(super) fn encode(id: &str, token: &Token, user: Option<u64>, subscriptions: &[u32]) -> Vec<u8> {
+pub(super) fn encode(
+    id: &str,
+    token: &Token,
+    user: Option<u64>,
+    holding: Holding,
+    subscriptions: &[u32],
+) -> Vec<u8> {
     let token = token.reveal();
     let (packing, packed, colon) = match (pack_hex(token), pack_base64(token)) {
         (Some(packed), _) => (HEX, packed, NO_COLON),
@@ -138,12 +147,12 @@ pub(super) fn encode(id: &str, token: &Token, user: Option<u64>, subscriptions: 
     let mut record = Vec::with_capacity(id.len() + packed.len() + 16 + subscriptions.len() * 2);
     record.push(u8::try_from(id.len()).unwrap_or(0));
     record.extend_from_slice(id.as_bytes());
-    // Two bits of packing, one for the user, and the token's length.
-    let head = u32::from(packing) | u32::from(user.is_some()) << 2;
-    push_varint(
-        &mut record,
-        head | u32::try_from(token.len()).unwrap_or(0) << 3,
-    );
+    // Two bits of packing, one for the user, two for the holding, and the token's length.
+    let head = u64::from(packing)
+        | u64::from(user.is_some()) << 2
+        | u64::from(holding.is_proven) << 3
+        | u64::from(holding.since.is_some()) << 4;
+    push_varint(&mut record, head | wide(token.len()) << 5);
     if packing == BASE64 {
         record.push(colon);
     }
@@ -151,11 +160,18 @@ pub(super) fn encode(id: &str, token: &Token, user: Option<u64>, subscriptions: 
     if let Some(user) = user {
         record.extend_from_slice(&user.to_be_bytes());
     }
-    push_varint(&mut record, u32::try_from(subscriptions.len()).unwrap_or(0));
+    if let Some(since) = holding.since {
+        push_varint(&mut record, since);
+    }
+    push_varint(&mut record, wide(subscriptions.len()));
     for subscription in subscriptions {
-        push_varint(&mut record, *subscription);
+        push_varint(&mut record, u64::from(*subscription));
     }
     record
+}
+
+fn wide(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(0)
 }
 
 impl<'a> Record<'a> {
@@ -166,7 +182,7 @@ impl<'a> Record<'a> {
         let (id, mut bytes) = bytes.split_at_checked(usize::from(*id_len))?;
         let head = read_varint(&mut bytes)?;
         let packing = u8::try_from(head & 3).ok()?;
-        let n_chars = usize::try_from(head >> 3).ok()?;
+        let n_chars = usize::try_from(head >> 5).ok()?;
         let mut colon = NO_COLON;
         if packing == BASE64 {
             let (first, rest) = bytes.split_first()?;
@@ -184,6 +200,15 @@ impl<'a> Record<'a> {
             let (first, rest) = bytes.split_first_chunk::<8>()?;
             (user, bytes) = (u64::from_be_bytes(*first), rest);
         }
+        let since = if head & 16 == 0 {
+            None
+        } else {
+            Some(read_varint(&mut bytes)?)
+        };
+        let holding = Holding {
+            since,
+            is_proven: head & 8 != 0,
+        };
         let n_subscriptions = usize::try_from(read_varint(&mut bytes)?).ok()?;
         let subscriptions = bytes;
         for _ in 0..n_subscriptions {
@@ -196,6 +221,7 @@ impl<'a> Record<'a> {
             packing,
             colon,
             user,
+            holding,
             subscriptions,
             n_subscriptions,
             len: whole - bytes.len(),
@@ -238,7 +264,7 @@ impl<'a> Record<'a> {
     /// The subscriptions' numbers.
     pub(super) fn subscriptions(&self) -> impl Iterator<Item = u32> + use<'a> {
         let mut bytes = self.subscriptions;
-        (0..self.n_subscriptions).map_while(move |_| read_varint(&mut bytes))
+        (0..self.n_subscriptions).map_while(move |_| u32::try_from(read_varint(&mut bytes)?).ok())
     }
 }
 
@@ -253,16 +279,20 @@ mod tests {
         fn what_is_packed_is_unpacked(
             token in prop_oneof!["[0-9a-f]{1,80}", "[A-Za-z0-9_-]{1,40}:[A-Za-z0-9_-]{0,140}", "[!-~]{1,80}", "[A-Za-z0-9_-]{1,300}"],
             user in prop::option::of(1_u64..),
+            since in prop::option::of(any::<u64>()),
+            is_proven in any::<bool>(),
             subscriptions in prop::collection::vec(any::<u32>(), 0..9),
         ) {
+            let holding = Holding { since, is_proven };
             let token = Token::parse(&token).unwrap();
-            let mut bytes = encode("phone-1", &token, user, &subscriptions);
+            let mut bytes = encode("phone-1", &token, user, holding, &subscriptions);
             let len = bytes.len();
             bytes.extend_from_slice(b"next record");
             let record = Record::read(&bytes).unwrap();
             prop_assert_eq!(record.id(), "phone-1");
             prop_assert_eq!(record.token(), token.reveal());
             prop_assert_eq!(record.user, user.unwrap_or(0));
+            prop_assert_eq!(record.holding, holding);
             prop_assert_eq!(record.subscriptions().collect::<Vec<_>>(), subscriptions);
             prop_assert_eq!(record.len, len);
         }

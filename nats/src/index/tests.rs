@@ -1,6 +1,7 @@
 //! The index against a naive model: a map of documents and brute force.
 
 mod listing;
+mod ownership;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::DeviceHash;
-use crate::device::{Filter, Subscription, Token};
+use crate::device::holding::{self, Contender, Standing};
+use crate::device::{Filter, Holding, Subscription, Token};
 use crate::event::{Content, Event, Guarantee, SourceName, Urgency};
 use crate::level::Level;
 use crate::plan::HashRange;
@@ -50,7 +52,13 @@ const PATTERNS: [&str; 6] = [
 ];
 
 /// What a document is drawn from: positions in the lists above.
-type Drawn = (usize, usize, Option<usize>, Vec<(usize, u8)>);
+type Drawn = (
+    usize,
+    usize,
+    Option<usize>,
+    Vec<(usize, u8)>,
+    (Option<u64>, bool),
+);
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -62,7 +70,8 @@ enum Op {
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let subscriptions = prop::collection::vec((0..PATTERNS.len(), 0..4_u8), 0..4);
     let user = prop::option::of(0..USERS.len());
-    let drawn = (0..TOKENS.len(), 0..APPS.len(), user, subscriptions);
+    let holding = (prop::option::of(1..80_u64), prop::bool::weighted(0.3));
+    let drawn = (0..TOKENS.len(), 0..APPS.len(), user, subscriptions, holding);
     let op = prop_oneof![
         6 => (0..IDS.len(), drawn).prop_map(|(id, drawn)| Op::Put(id, drawn)),
         2 => (0..IDS.len()).prop_map(Op::Remove),
@@ -97,6 +106,7 @@ fn document(app: &str, token: &str, user: Option<&str>, interests: &[(&str, u8)]
             .collect(),
         registered_at: Timestamp::UNIX_EPOCH,
         last_seen: None,
+        holding: Holding::default(),
         pending: None,
         secret: None,
     }
@@ -113,26 +123,25 @@ fn drawn_document(of: &str, drawn: &Drawn) -> Device {
     device
 }
 
-fn drawn_of_main((token, app, user, interests): &Drawn) -> Device {
+fn drawn_of_main((token, app, user, interests, holding): &Drawn) -> Device {
     let interests: Vec<_> = interests
         .iter()
         .map(|(it, f)| (PATTERNS[*it], *f))
         .collect();
-    document(
-        APPS[*app],
-        TOKENS[*token],
-        user.map(|it| USERS[it]),
-        &interests,
-    )
+    let (since, is_proven) = *holding;
+    Device {
+        holding: Holding { since, is_proven },
+        ..document(
+            APPS[*app],
+            TOKENS[*token],
+            user.map(|it| USERS[it]),
+            &interests,
+        )
+    }
 }
 
 fn id(text: &str) -> DeviceId {
     DeviceId::parse_stored(text).unwrap()
-}
-
-/// A token, as each tenant owns it for itself.
-fn owned(of: &str, token: &Token) -> String {
-    format!("{} {}", id(of).tenant(), token.reveal())
 }
 
 fn event(topics: &[Topic], data: serde_json::Value) -> Event {
@@ -182,46 +191,72 @@ fn events() -> Vec<Event> {
     events
 }
 
-/// Whose a token is, and since which revision if it came from another device.
-#[derive(Clone, Debug, PartialEq)]
-struct Owner {
-    id: String,
-    moved: Option<u64>,
-}
-
+/// The documents, and which of them have their token, with the revision at which it came from another
+/// device.
 #[derive(Default)]
 struct Model {
     documents: BTreeMap<String, (Device, u64)>,
-    owners: BTreeMap<String, Owner>,
+    owners: BTreeMap<String, Option<u64>>,
 }
 
 impl Model {
     fn put(&mut self, id: &str, device: Device, revision: u64) {
+        let before = self.documents.clone();
         self.documents.insert(id.to_owned(), (device, revision));
-        self.settle(revision);
+        self.settle(&before, revision);
     }
 
     fn remove(&mut self, id: &str, revision: u64) {
+        let before = self.documents.clone();
         self.documents.remove(id);
-        self.settle(revision);
+        self.settle(&before, revision);
     }
 
-    /// The owner of a token is the document with the highest revision that contains it.
-    fn settle(&mut self, revision: u64) {
-        let mut owners: BTreeMap<String, (u64, String)> = BTreeMap::new();
-        for (id, (device, written)) in &self.documents {
-            let owner = owners.entry(owned(id, &device.token)).or_default();
-            *owner = owner.clone().max((*written, id.clone()));
-        }
+    fn with_token(&self, token: &Token) -> Vec<(&String, &(Device, u64))> {
+        let documents = self.documents.iter();
+        documents
+            .filter(|(_, (it, _))| it.token == *token)
+            .collect()
+    }
+
+    fn owns(&self, id: &str) -> bool {
+        let group = self.with_token(&self.documents[id].0.token);
+        let tenants: Vec<Tenant> = group.iter().map(|(it, _)| self::id(it).tenant()).collect();
+        let contenders = group
+            .iter()
+            .zip(&tenants)
+            .map(|((_, (it, revision)), tenant)| Contender {
+                tenant: (!tenant.is_main()).then_some(tenant.as_str()),
+                user: it.user.as_deref().map_or(0, crate::topic::user_hash),
+                since: it.holding.since.unwrap_or(*revision).min(*revision),
+                revision: *revision,
+                is_proven: it.holding.is_proven,
+            });
+        let standings = holding::judge(&contenders.collect::<Vec<_>>());
+        let place = group.iter().position(|(it, _)| *it == id).unwrap();
+        standings[place] == Standing::Owned
+    }
+
+    fn settle(&mut self, before: &BTreeMap<String, (Device, u64)>, revision: u64) {
         let former = std::mem::take(&mut self.owners);
-        for (token, (_, id)) in owners {
-            let moved = match former.get(&token) {
-                Some(owner) if owner.id == id => owner.moved,
-                Some(_) => Some(revision),
-                None => None,
+        let mut owners = BTreeMap::new();
+        for (id, (device, _)) in &self.documents {
+            if !self.owns(id) {
+                continue;
+            }
+            let had_it = before
+                .get(id)
+                .is_some_and(|(it, _)| it.token == device.token);
+            let tenant = self::id(id).tenant();
+            let mut others = self.with_token(&device.token).into_iter();
+            let has_rivals = others.any(|(it, _)| it != id && self::id(it).tenant() == tenant);
+            let moved = match former.get(id) {
+                Some(moved) if had_it => *moved,
+                Some(_) | None => (had_it || has_rivals).then_some(revision),
             };
-            self.owners.insert(token, Owner { id, moved });
+            owners.insert(id.clone(), moved);
         }
+        self.owners = owners;
     }
 
     fn concerns(&self, id: &str, event: &Event) -> bool {
@@ -239,7 +274,7 @@ impl Model {
     fn count(&self, event: &Event) -> BTreeMap<AppName, u64> {
         let mut counts = BTreeMap::new();
         for (id, (device, _)) in &self.documents {
-            if self.concerns(id, event) && self.owners[&owned(id, &device.token)].id == *id {
+            if self.concerns(id, event) && self.owners.contains_key(id) {
                 *counts.entry(device.app.clone()).or_insert(0) += 1;
             }
         }
@@ -266,14 +301,18 @@ impl Model {
         plan_revision: u64,
     ) -> Result<Target, Dropped> {
         let (device, revision) = self.documents.get(id).ok_or(Dropped::Gone)?;
-        let owner = &self.owners[&owned(id, &device.token)];
+        let owner = self.owners.get(id);
         if device.app != *app {
             Err(Dropped::OtherApp)
         } else if !self.concerns(id, event) {
             Err(Dropped::Unsubscribed)
-        } else if owner.id != id {
+        } else if owner.is_none() {
             Err(Dropped::TokenLost)
-        } else if owner.moved.is_some_and(|it| it > plan_revision) {
+        } else if owner
+            .copied()
+            .flatten()
+            .is_some_and(|it| it > plan_revision)
+        {
             Err(Dropped::TokenMoved)
         } else {
             let token = device.token.reveal().to_owned();
@@ -533,70 +572,4 @@ fn what_updates_give_up_is_reclaimed_and_nobody_is_lost_by_it() {
         assert_eq!(counted.collect::<BTreeMap<_, _>>(), model.count(event));
     }
     check_event(&index, &model, &events()[0], &[3], 13_000);
-}
-
-/// A document whose token is another user's, as it is stored while it waits.
-fn pending(token: &str, user: &str) -> Device {
-    let asked = document("ios", token, Some(user), &[("news.it", 9), (">", 9)]);
-    let nonce = crate::key::NewSecret::nonce().hash();
-    asked.waiting(nonce, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)
-}
-
-#[test]
-fn a_pending_device_gets_its_challenge_and_nothing_else_and_takes_no_token() {
-    let token = TOKENS[0];
-    let app = AppName::parse("ios").unwrap();
-    let mut index = Index::default();
-    index.put(
-        &id("a"),
-        &document("ios", token, Some("ada"), &[(">", 9)]),
-        1,
-    );
-    index.put(&id("b"), &pending(token, "bob"), 2);
-    let owner = |index: &Index| {
-        let owner = index.owner(&Token::parse(token).unwrap(), &id("a"));
-        owner.map(|it| it.id)
-    };
-    assert_eq!(owner(&index), Some(id("a")));
-
-    let news = Topic::parse("news.it").unwrap();
-    let all = event(
-        &[news, Topic::of_user("bob"), Topic::of_device(&id("b"))],
-        json!({}),
-    );
-    let reached = |index: &Index, event: &Event| {
-        let interest = index.interest(event);
-        let counted: u64 = index.count(&interest).iter().map(|it| it.1).sum();
-        let whole = HashRange::new(0, 0).unwrap();
-        let steps = index.walk(&interest, &app, whole, DeviceHash(0), 10);
-        let targets = steps
-            .into_iter()
-            .map(|it| index.target(&interest, &app, it, 9));
-        let ids: Vec<String> = targets.filter_map(Result::ok).map(|it| it.id).collect();
-        assert_eq!(usize::try_from(counted).unwrap(), ids.len());
-        ids
-    };
-    assert_eq!(reached(&index, &all), ["a"]);
-    let step = Step::to(id("b").hash());
-    let refused = index.target(&index.interest(&all), &app, step, 9);
-    assert_eq!(refused, Err(Dropped::Unsubscribed));
-    let challenge = event(&[Topic::of_challenge(&id("b"))], json!({}));
-    assert_eq!(reached(&index, &challenge), ["b"]);
-    let target = index.target(&index.interest(&challenge), &app, step, 9);
-    assert_eq!(target.unwrap().token, token);
-    // Whose token is its own is not reached by a challenge.
-    let other = event(&[Topic::of_challenge(&id("a"))], json!({}));
-    assert_eq!(reached(&index, &other), [""; 0]);
-
-    index.put(&id("b"), &pending(token, "bob").as_asked(), 3);
-    assert_eq!(owner(&index), Some(id("b")));
-    assert_eq!(reached(&index, &all), ["b"]);
-    assert_eq!(reached(&index, &challenge), [""; 0]);
-    // Back to where it waits: the token falls to the one before.
-    index.put(&id("b"), &pending(token, "bob"), 4);
-    assert_eq!(owner(&index), Some(id("a")));
-    index.remove(&id("b"), 5);
-    index.remove(&id("a"), 6);
-    assert_eq!((owner(&index), index.len()), (None, 0));
-    assert!(index.pending.is_empty() && index.lost.is_empty());
 }

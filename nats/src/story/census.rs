@@ -3,13 +3,15 @@
 //! They are read once and then asked for every event: about 300 bytes a device at the peak
 //! (measured with 200,000 of three-dozen-character ids, an event for all of them being judged).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::matching::{self, Addressed};
+use crate::device::holding::{self, Contender, Standing};
 use crate::device::{AppName, Device, DeviceId, Subscription};
 use crate::event::Event;
 use crate::feed::Change;
 use crate::hash::{DeviceHash, digest};
+use crate::tenant;
 
 /// One device. Hashes instead of token and user: they are compared, never shown.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +20,12 @@ struct Row {
     revision: u64,
     token: u64,
     user: Option<u64>,
+    /// Since when it has its token.
+    since: u64,
     interests: (u32, u32),
     id: (u32, u32),
     app: u16,
+    is_proven: bool,
     /// Its token is not its own yet: only a challenge reaches it.
     is_pending: bool,
 }
@@ -42,7 +47,9 @@ pub struct Draft {
 pub struct Census {
     draft: Draft,
     /// The highest revision of each token.
-    owners: HashMap<u64, u64>,
+    latest: HashMap<u64, u64>,
+    /// Places of those whose token is another's.
+    lost: HashSet<u32>,
 }
 
 /// A device that an event was owed to, as its document says.
@@ -54,7 +61,7 @@ pub struct Owed {
     pub app: u16,
     /// Its place in the census.
     pub place: usize,
-    /// Another document, written after the plan, has the same token: whose it was is not known.
+    /// A document that was written after the plan has the same token: whose it was is not known.
     pub is_shared: bool,
 }
 
@@ -103,9 +110,11 @@ impl Draft {
             revision,
             token: token_hash(device.token.reveal()),
             user: device.user.as_deref().map(matching::user_hash),
+            since: device.holding.at(revision).since.unwrap_or(revision),
             interests: (from, small(self.interests.len())),
             id: (id_from, small(self.ids.len())),
             app,
+            is_proven: device.holding.is_proven,
             is_pending: device.pending.is_some(),
         });
     }
@@ -133,13 +142,42 @@ impl Draft {
         u16::try_from(place).unwrap_or(u16::MAX)
     }
 
-    /// What a device's token is owned by: each tenant owns for itself.
-    fn ownership(&self, row: &Row) -> u64 {
+    fn contender(&self, row: &Row) -> Contender<'_> {
         let id = self.ids.get(large(row.id.0)..large(row.id.1));
-        match id.and_then(|it| it.split_once('=')) {
-            None => row.token,
-            Some((tenant, _)) => token_hash(&format!("{tenant} {:x}", row.token)),
+        Contender {
+            tenant: tenant::split_id(id.unwrap_or("")).0,
+            user: row.user.unwrap_or(0),
+            since: row.since,
+            revision: row.revision,
+            is_proven: row.is_proven,
         }
+    }
+
+    /// The places of those whose token is another's, and the highest revision of each token.
+    fn lost(&self) -> (HashSet<u32>, HashMap<u64, u64>) {
+        let mut latest: HashMap<u64, u64> = HashMap::with_capacity(self.rows.len());
+        let mut shared: HashMap<u64, Vec<u32>> = HashMap::new();
+        for row in &self.rows {
+            let before = latest.get(&row.token).copied();
+            if before.is_some() {
+                shared.entry(row.token).or_default();
+            }
+            latest.insert(row.token, row.revision.max(before.unwrap_or(0)));
+        }
+        for (place, row) in self.rows.iter().enumerate() {
+            if let Some(places) = shared.get_mut(&row.token) {
+                places.push(small(place));
+            }
+        }
+        let mut lost = HashSet::new();
+        for places in shared.into_values() {
+            let rows = places.iter().filter_map(|it| self.rows.get(large(*it)));
+            let contenders: Vec<Contender<'_>> = rows.map(|it| self.contender(it)).collect();
+            let standings = holding::judge(&contenders);
+            let others = places.into_iter().zip(standings);
+            lost.extend(others.filter_map(|(place, it)| (it != Standing::Owned).then_some(place)));
+        }
+        (lost, latest)
     }
 
     /// The census, when everything was read.
@@ -151,14 +189,11 @@ impl Draft {
         self.rows.dedup_by_key(|it| it.hash); // Keeps the first, which is the latest.
         self.rows
             .retain(|it| removed.get(&it.hash).is_none_or(|at| *at < it.revision));
-        let mut owners: HashMap<u64, u64> = HashMap::with_capacity(self.rows.len());
-        for row in &self.rows {
-            let owner = owners.entry(self.ownership(row)).or_default();
-            *owner = row.revision.max(*owner);
-        }
+        let (lost, latest) = self.lost();
         Census {
             draft: self,
-            owners,
+            latest,
+            lost,
         }
     }
 }
@@ -202,19 +237,16 @@ impl Census {
             if !self.is_concerned(row, &concerned, &addressed) {
                 continue;
             }
-            let owner = self
-                .owners
-                .get(&self.draft.ownership(row))
-                .copied()
-                .unwrap_or(0);
-            if row.revision < owner && owner <= revision {
+            // Its own is not behind the plan.
+            let is_shared = self.latest.get(&row.token).is_some_and(|it| revision < *it);
+            if !is_shared && self.lost.contains(&small(place)) {
                 continue;
             }
             debts.owed.push(Owed {
                 hash: row.hash,
                 app: row.app,
                 place,
-                is_shared: revision < owner,
+                is_shared,
             });
         }
         debts

@@ -77,6 +77,7 @@ fn device(token: &str, patterns: &[&str]) -> Device {
             .collect(),
         registered_at: at(0),
         last_seen: None,
+        holding: crate::device::Holding::default(),
         pending: None,
         secret: None,
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanfare_nats::Device;
 use fanfare_nats::bucket::{Expect, Stored, WriteDeviceError};
 use fanfare_nats::testing::TestServer;
 use futures::future::join_all;
@@ -31,7 +32,7 @@ async fn a_write_is_read_back_at_the_revision_it_returned(server: TestServer) {
     assert!(second > first);
     let stored = Stored {
         revision: second,
-        device: device("t2"),
+        device: stored_at(second, device("t2")),
     };
     assert_eq!(broker.device(&phone).await.unwrap(), Some(stored));
     assert_eq!(broker.device(&other).await.unwrap(), None);
@@ -45,6 +46,14 @@ async fn a_write_is_read_back_at_the_revision_it_returned(server: TestServer) {
     );
     let barrier = broker.put_barrier().await.unwrap();
     assert!(Some(barrier) > removed);
+}
+
+/// As it is read back: with the revision since which it has its token.
+fn stored_at(revision: u64, device: Device) -> Device {
+    Device {
+        holding: device.holding.at(revision),
+        ..device
+    }
 }
 
 fn is_conflict<T>(written: Result<T, WriteDeviceError>) -> bool {
@@ -112,7 +121,10 @@ async fn of_racing_updates_of_one_revision_exactly_one_wins(server: TestServer) 
         let stored = brokers[1].device(&phone).await.unwrap().unwrap();
         assert_eq!(
             stored.device,
-            device(&format!("t-{round}-{}", written[0].0))
+            stored_at(
+                stored.revision,
+                device(&format!("t-{round}-{}", written[0].0))
+            )
         );
         assert_eq!(stored.revision, written[0].1);
         revision = stored.revision;

@@ -179,6 +179,7 @@ pub(crate) fn device(token: &str) -> Device {
         }],
         registered_at: Timestamp::UNIX_EPOCH,
         last_seen: None,
+        holding: fanfare_nats::device::Holding::default(),
         pending: None,
         secret: None,
     }

@@ -161,6 +161,7 @@ pub(crate) fn device(n: usize) -> (DeviceId, Device) {
         }],
         registered_at: Timestamp::UNIX_EPOCH,
         last_seen: None,
+        holding: fanfare_nats::device::Holding::default(),
         pending: None,
         secret: None,
     };

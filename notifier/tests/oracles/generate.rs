@@ -40,6 +40,7 @@ prop_compose! {
             screen_id: "".into(),
             level: "".into(),
             title, body, url, image, data,
+            challenge: None,
             urgency: Urgency::Urgent,
             expires_at: Timestamp::UNIX_EPOCH,
             sound: sound.map(Into::into),

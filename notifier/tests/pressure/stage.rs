@@ -228,6 +228,7 @@ fn device(app: &str, n: usize) -> (DeviceId, Device) {
         }],
         registered_at: Timestamp::UNIX_EPOCH,
         last_seen: None,
+        holding: fanfare_nats::device::Holding::default(),
         pending: None,
         secret: None,
     };

@@ -159,6 +159,7 @@ pub(crate) fn quake() -> Notification {
         url: Some("https://example.org/q/1".into()),
         image: None,
         data: Map::new(),
+        challenge: None,
         urgency: Urgency::Urgent,
         expires_at: now() + jiff::SignedDuration::from_hours(1),
         sound: Some("default".into()),

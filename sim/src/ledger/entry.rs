@@ -58,6 +58,9 @@ pub struct Request {
     /// Level named by the payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
+    /// The nonce of a challenge, which a test answers in the app's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
     /// Title shown to the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,

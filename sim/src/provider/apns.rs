@@ -179,6 +179,7 @@ fn payload(headers: &HeaderMap, body: &Bytes, push: &mut Push) -> Result<(), Ref
     push.event = owned(fanfare.event.as_ref());
     push.screen = owned(fanfare.screen.as_ref());
     push.level = owned(fanfare.level.as_ref());
+    push.challenge = owned(fanfare.challenge.as_ref());
     push.title = aps.alert.and_then(|Alert(title)| owned(title.as_ref()));
     Ok(())
 }

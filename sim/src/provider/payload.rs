@@ -14,6 +14,8 @@ pub(crate) struct Named<'a> {
     pub(crate) screen: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(crate) level: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(crate) challenge: Option<Cow<'a, str>>,
 }
 
 /// What is read of an APNs body: a JSON object with `aps`.

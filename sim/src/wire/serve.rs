@@ -250,6 +250,7 @@ fn entry(connection: &Connection, received: Received<'_>, decided: &Decided) -> 
         event: push.event.clone(),
         screen: push.screen.clone(),
         level: push.level.clone(),
+        challenge: push.challenge.clone(),
         title: push.title.clone(),
         headers: headers.collect::<BTreeMap<_, _>>(),
         body_sha256: fingerprint(body, 8),

@@ -9,6 +9,7 @@
 mod away;
 mod bulk;
 mod canaries;
+mod challenge;
 mod command_line;
 mod delivery;
 mod editors;

@@ -170,6 +170,7 @@ fn device(name: &str) -> Device {
         }],
         registered_at: Timestamp::UNIX_EPOCH,
         last_seen: None,
+        holding: fanfare_nats::device::Holding::default(),
         pending: None,
         secret: None,
     }

@@ -19,8 +19,9 @@ const EMPTY_WORDS: [&str; 6] = ["Manager", "Handler", "Util", "Utils", "Helper",
 const MEANT: &[(&str, &str)] = &[("Common", "cli: the flags that all commands have in common")];
 
 /// Words that begin like a metric and are something else.
-const NO_METRICS: [&str; 12] = [
+const NO_METRICS: [&str; 13] = [
     "fanfare_api",
+    "fanfare_challenge",
     "fanfare_control",
     "fanfare_devices",
     "fanfare_event",

@@ -30,6 +30,7 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         // With the token that is stored: that is how an installation proves itself.
         "putDevice" => plain.at("id", DEVICE).json(&document(TOKEN)),
         "followTopic" | "unfollowTopic" => plain.at("id", DEVICE).at("pattern", TOPIC),
+        "confirmDevice" => plain.at("id", DEVICE).json(&any_nonce()),
         "listMissed" => plain.at("id", DEVICE).asking("?since=2026-01-01T00:00:00Z"),
         "testDevice" => plain.at("id", DEVICE),
         "testUser" => plain.at("user", "ada"),
@@ -81,6 +82,11 @@ pub async fn good(operation: &str, stage: &Stage) -> Option<Request> {
         }
         _ => return None,
     })
+}
+
+/// The device waits for no answer: whatever is said is taken.
+fn any_nonce() -> Value {
+    json!({"nonce": "0".repeat(52)})
 }
 
 impl Request {

@@ -50,6 +50,33 @@ fn a_token_is_owed_to_the_document_that_had_it_last() {
 }
 
 #[test]
+fn a_token_is_not_owed_to_another_user_who_has_not_confirmed_it() {
+    let of = |user: &str, is_proven| Device {
+        user: Some(user.to_owned()),
+        holding: crate::device::Holding {
+            since: None,
+            is_proven,
+        },
+        ..device("same", &["all"])
+    };
+    let owed = |is_proven, his_revision| {
+        let mut draft = Draft::default();
+        let (hers, his) = (of("ada", false), of("bob", is_proven));
+        draft.note(&Change::Put(id("his"), Box::new(his)), his_revision);
+        draft.note(&Change::Put(id("hers"), Box::new(hers)), 1);
+        let census = draft.sealed();
+        let debts = census.debts(&event(&["all"], json!({})), PLANNED);
+        let owed = debts.owed.into_iter();
+        let owed = owed.map(|it| (census.id(it.place).to_owned(), it.is_shared));
+        owed.collect::<Vec<_>>()
+    };
+    assert_eq!(owed(false, 2), [("hers".to_owned(), false)]);
+    assert_eq!(owed(true, 2), [("his".to_owned(), false)]);
+    // What is confirmed after the plan was hers in part.
+    assert_eq!(owed(true, PLANNED + 1), [("hers".to_owned(), true)]);
+}
+
+#[test]
 fn what_was_delivered_adds_up() {
     let judged = judge(&usual(), vec![begun(), ended(accepted(&["a", "b", "c"]))]);
     assert!(judged.adds_up(), "{judged:?}");

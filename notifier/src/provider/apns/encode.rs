@@ -94,6 +94,7 @@ fn body(what: &Notification) -> Result<Map<String, Value>, Refusal> {
     own.insert("event".to_owned(), json!(what.event_id));
     own.insert("screen".to_owned(), json!(what.screen_id));
     own.insert("level".to_owned(), json!(what.level));
+    put(&mut own, "challenge", what.challenge.as_ref());
     put(&mut own, "url", what.url.as_ref());
     put(&mut own, "image", what.image.as_ref());
     body.insert(OWN_KEY.to_owned(), Value::Object(own));
@@ -195,6 +196,7 @@ mod tests {
                 "fanfare": {
                     "event": "e1", "screen": "0123456789abcdef0123456789abcdef", "level": "s6",
                     "url": "https://example.org/q/1", "image": "https://example.org/q/1.png",
+                    "challenge": "nonce",
                 },
                 "mag": 6.1, "net": "us",
             })

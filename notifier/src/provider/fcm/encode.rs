@@ -197,11 +197,12 @@ fn data(what: &Notification) -> Result<Map<String, Value>, Refusal> {
     Ok(data)
 }
 
-fn own(what: &Notification) -> [(&'static str, Option<&str>); 4] {
+fn own(what: &Notification) -> [(&'static str, Option<&str>); 5] {
     [
         ("event", Some(&what.event_id)),
         ("screen", Some(&what.screen_id)),
         ("level", Some(&what.level)),
+        ("challenge", what.challenge.as_deref()),
         ("url", what.url.as_deref()),
     ]
 }
@@ -322,7 +323,8 @@ mod tests {
                 },
                 "data": {
                     "fanfare_event": "e1", "fanfare_screen": screen, "fanfare_level": "s6",
-                    "fanfare_url": "https://example.org/q/1", "mag": "6.1", "net": "us",
+                    "fanfare_url": "https://example.org/q/1", "fanfare_challenge": "nonce",
+                    "mag": "6.1", "net": "us",
                 },
                 "android": {
                     "ttl": "90s", "priority": "high",

@@ -188,6 +188,7 @@ impl Message<'_> {
         push.event = owned(self.data.get("fanfare_event"));
         push.screen = owned(self.data.get("fanfare_screen"));
         push.level = owned(self.data.get("fanfare_level"));
+        push.challenge = owned(self.data.get("fanfare_challenge"));
         push.title = self
             .notification
             .as_ref()
