@@ -43,7 +43,7 @@ use crate::router::Api;
     post,
     path = "/v1/bulk/devices",
     operation_id = "importDevices",
-    description = "Each line is the document of a `PUT` with an `id`, and replaces what stands there. The answer is a stream: `{\"line\", \"id\", \"code\", \"detail\", \"errors\"}` for each line that failed, `{\"progress\": {…}}` every 1,000 lines, at last `{\"summary\": {…}}`. Lines are written in any order, two of one device in theirs. The same file again leads to the same documents. Devices get no secret by it.",
+    description = "Each line is the document of a `PUT` with an `id`, and replaces what stands there. The answer is a stream: `{\"line\", \"id\", \"code\", \"detail\", \"errors\"}` for each line that failed, `{\"progress\": {…}}` every 1,000 lines, at last `{\"summary\": {…}}`. Lines are written in any order, two of one device in theirs. `pending` counts those stored whose token is another user's or tenant's: they wait, as after a `PUT` that is answered 202. The same file again leads to the same documents. Devices get no secret by it.",
     tag = "devices",
     request_body(content = String, content_type = NDJSON, description = "A device a line"),
     responses((status = 200, description = "What became of it, a line each", body = String, content_type = NDJSON)),
@@ -108,11 +108,11 @@ struct Document {
     wanted: Wanted,
 }
 
-/// What became of a document; whether it is a new device.
+/// What became of a document; whether it is a new device, and whether it waits.
 struct Done {
     line: u64,
     id: DeviceId,
-    written: Result<bool, Problem>,
+    written: Result<(bool, bool), Problem>,
 }
 
 /// One that is under way.
@@ -250,7 +250,7 @@ impl Import {
     fn note(&mut self, done: Done) {
         self.in_flight.remove(&done.id);
         match done.written {
-            Ok(is_new) => self.told.written(is_new),
+            Ok((is_new, is_pending)) => self.told.written(is_new, is_pending),
             Err(problem) => {
                 self.told.failed(done.line, Some(&done.id), &problem);
                 if problem.is_passing() && self.is_open {
@@ -279,6 +279,6 @@ async fn put(api: Api, caller: Caller, document: Document) -> Done {
         }
     };
     let written = patiently(&api.stop, writing).await;
-    let written = written.map(|it| it.is_new);
+    let written = written.map(|it| (it.is_new, it.is_pending()));
     Done { line, id, written }
 }

@@ -49,6 +49,13 @@ pub(crate) struct Written {
     pub(super) challenge: Sent,
 }
 
+impl Written {
+    /// Whether the token is somebody else's, so that it waits.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.device.pending.is_some()
+    }
+}
+
 /// Stores a document.
 ///
 /// # Errors

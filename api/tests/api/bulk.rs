@@ -51,8 +51,8 @@ async fn each_line_is_a_device_and_each_bad_one_is_told_with_its_number() {
     let told = import(&api, body).await;
     let summary = &told.last().unwrap()["summary"];
     let expected = json!({
-        "lines": 2504, "created": 2500, "replaced": 1, "failed": 2, "is_complete": true,
-        "ended": "end",
+        "lines": 2504, "created": 2500, "replaced": 1, "failed": 2, "pending": 0,
+        "is_complete": true, "ended": "end",
     });
     assert_eq!(*summary, expected);
     assert_eq!(
@@ -99,4 +99,21 @@ async fn lines_about_one_device_are_written_in_their_order() {
         (&json!(1), &json!(199))
     );
     assert_eq!(export(&api, "?tokens=true").await[0]["token"], "token-199");
+}
+
+#[tokio::test]
+async fn a_line_with_somebody_elses_token_waits_and_is_counted() {
+    let api = loaded(Config::default()).await;
+    let line = |id, user| json!({"id": id, "app": "ios", "token": "t", "user": user}).to_string();
+    import(&api, line("hers", "ada")).await;
+    // What was imported is known to whatever is asked of all devices.
+    assert_eq!(export(&api, "").await.len(), 1);
+    let told = import(&api, [line("his", "bob"), line("next", "ada")].join("\n")).await;
+    let summary = &told.last().unwrap()["summary"];
+    assert_eq!(
+        (&summary["created"], &summary["pending"]),
+        (&json!(2), &json!(1))
+    );
+    let his = api.get("/v1/devices/his").await;
+    assert!(his.body["pending_until"].is_string(), "{his:?}");
 }

@@ -36,6 +36,8 @@ pub(super) struct Told {
     created: u64,
     replaced: u64,
     failed: u64,
+    /// Of those that are stored.
+    pending: u64,
     why: Option<Why>,
     is_over: bool,
 }
@@ -52,8 +54,9 @@ impl Told {
         self.why.is_none()
     }
 
-    /// A document was stored.
-    pub(super) fn written(&mut self, is_new: bool) {
+    /// A document was stored; whether its token is somebody else's, so that it waits.
+    pub(super) fn written(&mut self, is_new: bool, is_pending: bool) {
+        self.pending += u64::from(is_pending);
         if is_new {
             self.created += 1;
         } else {
@@ -96,6 +99,7 @@ impl Told {
             created = self.created,
             replaced = self.replaced,
             failed = self.failed,
+            pending = self.pending,
             ended = ?why,
             "devices were imported"
         );
@@ -111,7 +115,7 @@ impl Told {
     fn counts(&self) -> Value {
         json!({
             "lines": self.lines, "created": self.created, "replaced": self.replaced,
-            "failed": self.failed,
+            "failed": self.failed, "pending": self.pending,
         })
     }
 

@@ -35,6 +35,9 @@ struct Counts {
     created: u64,
     replaced: u64,
     failed: u64,
+    /// Of those that are stored: the token is somebody else's until it is confirmed.
+    #[serde(default)]
+    pending: u64,
 }
 
 #[derive(Deserialize)]
@@ -172,7 +175,12 @@ impl std::fmt::Display for Counts {
             created,
             replaced,
             failed,
+            pending,
         } = self;
-        write!(f, "{created} created, {replaced} replaced, {failed} failed")
+        write!(f, "{created} created, {replaced} replaced, {failed} failed")?;
+        if *pending > 0 {
+            write!(f, "; {pending} of them wait until their token is confirmed")?;
+        }
+        Ok(())
     }
 }
