@@ -11,7 +11,8 @@ use std::num::NonZeroU16;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use rand::Rng;
 use serde_json::{Map, Value, json};
@@ -352,6 +353,10 @@ impl Problem {
         }
         if let Some(wait_s) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_s.get()));
+        }
+        if matches!(self.kind, Kind::BodyTooLarge | Kind::RequestTimeout) {
+            // What is left of the body is not read: the client must not ask again on this connection.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

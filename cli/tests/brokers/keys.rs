@@ -49,6 +49,22 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
     found
 }
 
+/// What the audit says, which has each command about a key once.
+async fn recorded(folder: &Path, key: &str) -> String {
+    let (code, recorded) = ran(own(folder, &["audit", "--since", "1h"])).await;
+    assert_eq!(code, Some(0), "{recorded}");
+    let mut left = recorded.as_str();
+    for operation in ["putDevice", "createKey", "rotateKey", "revokeKey"] {
+        let rest = left.split_once(operation);
+        left = rest.unwrap_or_else(|| panic!("{recorded}")).1;
+    }
+    let n = recorded.matches(&format!("key {key}")).count();
+    assert_eq!(n, 3, "of each of the commands, and not twice: {recorded}");
+    let (_, none) = ran(own(folder, &["audit", "--tenant", "other", "--json"])).await;
+    assert_eq!(none, "");
+    recorded
+}
+
 #[tokio::test]
 async fn a_key_is_made_asked_for_and_taken_back_and_its_secret_is_nowhere() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,23 +111,7 @@ async fn a_key_is_made_asked_for_and_taken_back_and_its_secret_is_nowhere() {
     );
     assert_eq!(status(None).await, 401, "nor is the time without keys back");
 
-    let (code, recorded) = ran(own(at, &["audit", "--since", "1h"])).await;
-    assert_eq!(code, Some(0), "{recorded}");
-    let mut left = recorded.as_str();
-    for operation in ["putDevice", "createKey", "rotateKey", "revokeKey"] {
-        let (_, rest) = left
-            .split_once(operation)
-            .unwrap_or_else(|| panic!("{recorded}"));
-        left = rest;
-    }
-    let of_key = recorded.matches(&format!("key {id}")).count();
-    assert_eq!(
-        of_key, 3,
-        "of each of the commands, and not twice: {recorded}"
-    );
-    let (_, none) = ran(own(at, &["audit", "--tenant", "other", "--json"])).await;
-    assert_eq!(none, "");
-
+    let recorded = recorded(at, id).await;
     for secret in [&first, &second] {
         assert!(!recorded.contains(secret.rsplit('_').next().unwrap()));
         let letters = secret.rsplit('_').next().unwrap();
