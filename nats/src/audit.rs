@@ -21,7 +21,7 @@ pub use self::read::{Kept, Place, ReadAuditError};
 use crate::connect::Broker;
 use crate::members::key_part;
 use crate::permissions::Role;
-use crate::request::{self, Answer, Refusal, header};
+use crate::request::{Answer, Refusal, header};
 use crate::tenant::Tenant;
 
 /// Version of the stored form; fields that a reader does not know are ignored.
@@ -120,7 +120,7 @@ impl Broker {
         let payload = Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let mut headers = HeaderMap::new();
         headers.insert(header::MSG_ID, id);
-        match request::publish(&self.client, &subject, headers, payload).await {
+        match self.ask(&subject, headers, payload).await {
             Answer::Stored { .. } | Answer::Exists { .. } => Ok(()),
             Answer::Unknown(_) | Answer::BatchOpen => Err(AuditError::Unknown),
             Answer::Refused(refusal) => Err(AuditError::Refused(refusal)),

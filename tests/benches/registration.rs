@@ -1,5 +1,5 @@
 //! What a registration costs beside the broker's bare put of such a document: one and three
-//! servers, 1, 16 and 256 clients at once, and what the broker's share of it is.
+//! servers, 1, 16 and 256 clients at once, with and without an audit, and what the broker's share is.
 //!
 //! The API is a process of its own, and so are the servers. Both arms write new keys of one bucket
 //! from this process, in turns, so that what else the machine does meets both. The HTTP client is
@@ -42,30 +42,32 @@ fn main() {
         .build()
         .unwrap();
     let mut arguments = std::env::args().skip_while(|it| it != API).skip(1);
-    if let Some(url) = arguments.next() {
-        return runtime.block_on(be_api(url));
+    if let Some((url, audit)) = arguments.next().zip(arguments.next()) {
+        return runtime.block_on(be_api(url, audit.parse().unwrap()));
     }
     runtime.block_on(async {
-        println!("one server");
-        measure(TestServer::start().await).await;
-        println!("three servers");
-        measure(TestServer::start_three().await).await;
-        println!("three servers that write through (sync_interval always)");
-        let options = Options {
-            sync_interval: SyncInterval::Always,
-            ..Options::ephemeral()
-        };
-        measure(TestServer::start_three_as(&options).await).await;
+        for audit in [true, false] {
+            println!("one server, audit = {audit}");
+            measure(TestServer::start().await, audit).await;
+            println!("three servers, audit = {audit}");
+            measure(TestServer::start_three().await, audit).await;
+            println!("three servers that write through (sync_interval always), audit = {audit}");
+            let options = Options {
+                sync_interval: SyncInterval::Always,
+                ..Options::ephemeral()
+            };
+            measure(TestServer::start_three_as(&options).await, audit).await;
+        }
     });
 }
 
-async fn measure(mut server: TestServer) {
+async fn measure(mut server: TestServer, audit: bool) {
     let brokers = match server.cluster() {
         Some(cluster) => cluster.servers_mut().iter().map(Server::pid).collect(),
         None => vec![server.server().pid()],
     };
     let _topology = server.broker("bench").await;
-    let api = Api::start(&server.url());
+    let api = Api::start(&server.url(), audit);
     let servers = server.options("bench").servers;
     let client = async_nats::connect(servers).await.unwrap();
     let bucket = jetstream::new(client)
@@ -261,9 +263,9 @@ struct Api {
 }
 
 impl Api {
-    fn start(url: &str) -> Self {
+    fn start(url: &str, audit: bool) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([API, url])
+            .args([API, url, &audit.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -286,7 +288,7 @@ impl Drop for Api {
     }
 }
 
-async fn be_api(url: String) {
+async fn be_api(url: String, audit: bool) {
     let stop = CancellationToken::new();
     let parent_gone = stop.clone();
     std::thread::spawn(move || {
@@ -304,6 +306,7 @@ async fn be_api(url: String) {
     let config = fanfare_api::Config {
         listen: "127.0.0.1:0".to_owned(),
         keys: Some(fanfare_api::Keys::UntilFirst),
+        audit,
         ..fanfare_api::Config::default()
     };
     let server = fanfare_api::Server::bind(config).await.unwrap();

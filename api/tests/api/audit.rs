@@ -215,12 +215,16 @@ async fn what_cannot_be_recorded_is_not_acknowledged_and_then_not_even_begun() {
             .await
             .check_problem(503, "broker_unavailable");
     }
+    // Whoever can change nothing is not sent requests; whoever is ready again can.
+    let away = eventually(async || api.get("/readyz").await, |it| it.status == 503).await;
+    let told = away.body["conditions"]["broker"].as_str().unwrap();
+    assert!(told.contains("writes to fanfare.audit"), "{away:?}");
     api.broker
         .ensure(&Topology::new(1, Vec::new()))
         .await
         .unwrap();
-    let put = async || api.put("/v1/devices/phone-2", &[], &device("u")).await;
-    let put = eventually(put, |it| it.status != 503).await;
+    eventually(async || api.get("/readyz").await, |it| it.status == 200).await;
+    let put = api.put("/v1/devices/phone-2", &[], &device("u")).await;
     assert_eq!(put.status, 201, "{put:?}");
     let records = all(&api).await;
     let requests = records.iter().map(|it| it.change.as_ref().unwrap());

@@ -106,6 +106,9 @@ async fn a_page_looks_through_a_bounded_part_and_says_where_to_go_on() {
     });
     let n = publishing.buffer_unordered(64).count().await;
     assert_eq!(n, 2100);
-    assert_eq!(walk(&api, "?topic=rare").await, [vec![], vec!["wanted"]]);
+    // A slow machine ends a page by time before its part is looked through: then there are more.
+    let pages = walk(&api, "?topic=rare").await;
+    assert!(pages.len() >= 2 && pages[0].is_empty(), "{pages:?}");
+    assert_eq!(pages.concat(), ["wanted"]);
     api.stop().await;
 }
