@@ -48,6 +48,21 @@ fn numbers(answer: &Answer) -> Vec<u64> {
         .collect()
 }
 
+/// The numbers of each page, by the links from one to the next.
+async fn walk(api: &Api, mut path: String) -> Vec<Vec<u64>> {
+    let mut pages = Vec::new();
+    loop {
+        let page = api.get(&path).await;
+        pages.push(numbers(&page));
+        let link = page.header("link");
+        let Some((next, _)) = link.trim_start_matches('<').split_once('>') else {
+            break;
+        };
+        path = next.to_owned();
+    }
+    pages
+}
+
 #[tokio::test]
 async fn letters_are_listed_narrowed_down_and_shown_without_a_token() {
     let api = Api::start().await;
@@ -69,17 +84,7 @@ async fn letters_are_listed_narrowed_down_and_shown_without_a_token() {
     assert_eq!(first["error"], "Topic Disallowed");
     assert_eq!(api.get("/v1/dead-letters/1").await.body, *first);
 
-    let mut path = format!("{ALL}?limit=2&event={one}");
-    let mut pages = Vec::new();
-    loop {
-        let page = api.get(&path).await;
-        pages.push(numbers(&page));
-        let link = page.header("link");
-        let Some((next, _)) = link.trim_start_matches('<').split_once('>') else {
-            break;
-        };
-        path = next.to_owned();
-    }
+    let pages = walk(&api, format!("{ALL}?limit=2&event={one}")).await;
     assert_eq!(pages, [vec![1, 2], vec![3]]);
     for none in ["app=android", "reason=poison", "reason=advisory"] {
         assert_eq!(
@@ -181,17 +186,7 @@ async fn many_letters_come_in_pages_and_are_replayed_in_parts() {
         let letter = DeadLetter::refused(&task, hash, 1, "TopicDisallowed", at);
         api.broker.bury(&letter).await.unwrap();
     }
-    let mut path = format!("{ALL}?limit=200");
-    let mut pages = Vec::new();
-    loop {
-        let page = api.get(&path).await;
-        pages.push(numbers(&page));
-        let link = page.header("link");
-        let Some((next, _)) = link.trim_start_matches('<').split_once('>') else {
-            break;
-        };
-        path = next.to_owned();
-    }
+    let pages = walk(&api, format!("{ALL}?limit=200")).await;
     let sizes: Vec<_> = pages.iter().map(Vec::len).collect();
     assert_eq!(sizes, [50, 50, 30]);
     assert_eq!(pages.concat(), (1..=LETTERS).collect::<Vec<_>>());
