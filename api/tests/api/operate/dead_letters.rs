@@ -58,7 +58,7 @@ async fn walk(api: &Api, mut path: String) -> Vec<Vec<u64>> {
         let Some((next, _)) = link.trim_start_matches('<').split_once('>') else {
             break;
         };
-        path = next.to_owned();
+        next.clone_into(&mut path);
     }
     pages
 }
