@@ -18,6 +18,7 @@ pub struct Config {
     /// Requests in flight at once, in all tasks together.
     pub concurrency: usize,
     /// Percent of `concurrency` and of `window` that belong to urgent pushes, 0 to 90; one at least.
+    /// Of what an app may have at the moment, as much belongs to its own urgent pushes.
     pub urgent_share: u8,
     /// `W`: sends whose outcome is not yet durably recorded; the most that a crash repeats.
     pub window: usize,

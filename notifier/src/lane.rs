@@ -182,6 +182,8 @@ impl LaneState {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use futures::FutureExt;
 
     use super::*;
@@ -244,6 +246,39 @@ mod tests {
         let _admitted = waiting.await;
         assert!(matches!(urgent.take_up(), TakeUp::Free));
         drop(task);
+    }
+
+    /// What a worker does whose answer is there, before any other looks.
+    fn turn_over(lane: &LaneState, held: &mut VecDeque<Admission>) {
+        if held.pop_front().is_some() {
+            lane.release(1);
+            lane.succeeded(Instant::now());
+        }
+        held.extend(std::iter::from_fn(|| lane.try_admit()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alert_is_not_kept_waiting_by_its_own_app_s_bulk_while_another_app_sends() {
+        let window = Window::new(64, 16, 25, 2);
+        let (one, two) = (pressure(false), pressure(false));
+        let bulk = lane(&window, &one, 0, Urgency::Bulk);
+        let alert = lane(&window, &one, 0, Urgency::Urgent);
+        let other = lane(&window, &two, 1, Urgency::Urgent);
+        let (mut of_bulk, mut of_other) = (VecDeque::new(), VecDeque::new());
+        let mut take_turns = |n: usize| {
+            for _ in 0..n {
+                turn_over(&bulk, &mut of_bulk);
+                turn_over(&other, &mut of_other);
+            }
+        };
+        take_turns(100);
+        let mut of_alert = Vec::new();
+        for _ in 0..16 {
+            take_turns(1);
+            of_alert.extend(alert.admit().now_or_never());
+        }
+        assert_eq!(of_alert.len(), 2, "a quarter of what the app may have");
+        assert_eq!(window.in_flight(), 16, "and nothing lies idle");
     }
 
     #[tokio::test(start_paused = true)]

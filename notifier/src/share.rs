@@ -4,7 +4,9 @@
 //! never answers cannot hold the places of another. The other half is for whoever has work and
 //! whose provider answers ([`crate::ramp`]): those that have filled their own part divide it evenly.
 //! An app alone in its process has everything. Of the whole, a part belongs to urgent lanes;
-//! bulk lanes divide the rest by the same rule.
+//! bulk lanes divide the rest by the same rule. And of what an app may have at the moment, the same
+//! part is its own urgent lane's: whoever gives a place back takes the next one before anybody who
+//! waits can, so a bulk lane that might have all places of its app would keep them until it ends.
 
 use fanfare_nats::Urgency;
 
@@ -48,7 +50,7 @@ impl Division {
         }
     }
 
-    #[cfg(test)]
+    /// What an app has.
     fn of(&self, app: usize) -> usize {
         self.apps.get(app).map_or(0, |it| it.n)
     }
@@ -60,24 +62,23 @@ impl Division {
     /// Whether an app may take one more; `reach` is how many it may have beyond its own part.
     fn has_room(&mut self, app: usize, reach: usize) -> bool {
         self.change(app, |it| it.can_reach = reach > 0);
-        if self.n_taken >= self.size {
-            return false;
-        }
-        let Some(taken) = self.apps.get(app).copied() else {
-            return false;
-        };
-        if taken.n < self.floor {
-            return true;
-        }
-        let n_others = self.n_sharing - usize::from(self.is_sharing(taken));
-        let part = (self.common / (n_others + 1)).max(1);
-        taken.n - self.floor < part.min(reach) && self.n_taken + self.unused_floors(app) < self.size
+        self.of(app) < self.most(app, reach)
     }
 
-    /// What belongs to other apps and is not taken.
-    fn unused_floors(&self, app: usize) -> usize {
+    /// The most that an app may have at the moment: its own part, and its due of what is common.
+    fn most(&self, app: usize, reach: usize) -> usize {
+        let Some(taken) = self.apps.get(app).copied() else {
+            return 0;
+        };
+        let n_others = self.n_sharing - usize::from(self.is_sharing(taken));
+        let part = (self.common / (n_others + 1)).max(1);
+        (self.floor + part.min(reach)).min(self.size.saturating_sub(self.others(app)))
+    }
+
+    /// What other apps have, or could take at any moment because it belongs to them.
+    fn others(&self, app: usize) -> usize {
         let others = self.apps.iter().enumerate().filter(|(at, _)| *at != app);
-        others.map(|(_, it)| self.floor.saturating_sub(it.n)).sum()
+        others.map(|(_, it)| it.n.max(self.floor)).sum()
     }
 
     fn change(&mut self, app: usize, change: impl FnOnce(&mut Taken)) {
@@ -107,26 +108,35 @@ pub struct Seat {
 pub struct Budget {
     all: Division,
     bulk: Division,
+    urgent_percent: u8,
 }
 
 impl Budget {
     /// `size` places of which `urgent_percent` (at least one, if there are two) are not for bulk.
     pub fn new(size: usize, urgent_percent: u8, n_apps: usize) -> Self {
-        let urgent = size * usize::from(urgent_percent.min(100)) / 100;
-        let urgent = urgent.max(1).min(size.saturating_sub(1));
         Self {
             all: Division::new(size, n_apps),
-            bulk: Division::new(size - urgent, n_apps),
+            bulk: Division::new(for_bulk(size, urgent_percent), n_apps),
+            urgent_percent,
         }
     }
 
     /// Whether a lane may take one more; `reach` is how many its app may have beyond its own part.
     pub fn has_room(&mut self, seat: Seat, reach: usize) -> bool {
-        let in_class = match seat.urgency {
-            Urgency::Urgent => true,
-            Urgency::Bulk => self.bulk.has_room(seat.app, reach),
-        };
-        in_class && self.all.has_room(seat.app, reach)
+        match seat.urgency {
+            Urgency::Urgent => self.all.has_room(seat.app, reach),
+            Urgency::Bulk => {
+                self.bulk.has_room(seat.app, reach)
+                    && self.all.has_room(seat.app, reach)
+                    && self.is_left_to_bulk(seat.app, reach)
+            }
+        }
+    }
+
+    /// Whether the bulk lane of an app leaves its urgent lane what is not for bulk.
+    fn is_left_to_bulk(&self, app: usize, reach: usize) -> bool {
+        let most = self.all.most(app, reach);
+        self.bulk.of(app) < for_bulk(most, self.urgent_percent)
     }
 
     /// A lane takes one. Taken is taken, whether there was room or not.
@@ -151,6 +161,12 @@ impl Budget {
     pub fn taken(&self) -> usize {
         self.all.n_taken
     }
+}
+
+/// What of so many places is not for urgent lanes alone: those have one at least, if there are two.
+fn for_bulk(size: usize, urgent_percent: u8) -> usize {
+    let urgent = size * usize::from(urgent_percent.min(100)) / 100;
+    size - urgent.max(1).min(size.saturating_sub(1))
 }
 
 #[cfg(test)]
@@ -231,6 +247,46 @@ mod tests {
         }
         assert_eq!(fill(&mut budget, two), 0);
         assert_eq!((budget.all.of(0), budget.all.of(1)), (64, 64));
+    }
+
+    /// A worker whose answer is there gives its place back and takes the next one at once, before
+    /// any other worker looks.
+    fn turn_over(budget: &mut Budget, seat: Seat) {
+        budget.give_back(seat, 1);
+        if budget.has_room(seat, usize::MAX) {
+            budget.take(seat);
+        }
+    }
+
+    #[test]
+    fn a_bulk_lane_that_is_never_without_work_leaves_its_own_app_s_urgent_lane_its_part() {
+        for size in [16, 128] {
+            let mut budget = Budget::new(size, 25, 2);
+            let (bulk, alert, other) = (seat(0, BULK), seat(0, URGENT), seat(1, URGENT));
+            fill(&mut budget, bulk);
+            fill(&mut budget, other);
+            // Both apps turn over, and want as much as they can get.
+            for _ in 0..2 * size {
+                turn_over(&mut budget, bulk);
+                fill(&mut budget, bulk);
+                turn_over(&mut budget, other);
+                fill(&mut budget, other);
+            }
+            assert_eq!(fill(&mut budget, alert), size / 8, "a quarter of a half");
+            assert_eq!(budget.bulk.of(0), size * 3 / 8);
+            assert_eq!(budget.all.of(1), size / 2);
+        }
+    }
+
+    #[test]
+    fn what_another_app_holds_for_long_is_not_counted_as_what_bulk_may_have() {
+        let mut budget = Budget::new(128, 25, 2);
+        // Its provider answered, and then never again: it holds more than its own part.
+        fill(&mut budget, seat(1, URGENT));
+        assert!(!budget.has_room(seat(1, URGENT), 0));
+        assert_eq!(budget.all.of(1), 96);
+        assert_eq!(fill(&mut budget, seat(0, BULK)), 24);
+        assert_eq!(fill(&mut budget, seat(0, URGENT)), 8);
     }
 
     #[test]

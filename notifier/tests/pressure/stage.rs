@@ -140,6 +140,13 @@ impl Stage {
 
     /// Requests of an app that arrived, whatever they came to.
     pub(crate) fn requests(&self, app: &str) -> Vec<Request> {
+        let mut requests = self.all_requests();
+        requests.retain(|it| it.app == topic_of(app));
+        requests
+    }
+
+    /// Requests of both apps, in the order of their arrival.
+    fn all_requests(&self) -> Vec<Request> {
         self.sim.ledger().flush().unwrap();
         let path = self.sim.whereabouts().ledger.clone().unwrap();
         fanfare_sim::ledger::read(&path)
@@ -148,22 +155,34 @@ impl Stage {
                 Entry::Request(request) => Some(request),
                 Entry::Answered { .. } => None,
             })
-            .filter(|it| it.app == topic_of(app))
             .collect()
     }
 
     /// The devices that got an event, and how often.
     pub(crate) fn accepted(&self, event: &Event) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for app in [GOOD, BAD] {
-            for request in self.requests(app) {
-                let is_it = request.event.as_deref() == Some(event.id().as_str());
-                if is_it && request.status == 200 {
-                    *counts.entry(request.token).or_default() += 1;
-                }
+        for request in self.all_requests() {
+            if is_accepted(&request, event) {
+                *counts.entry(request.token).or_default() += 1;
             }
         }
         counts
+    }
+
+    /// How many pushes of one event were accepted after another was published and before `n` of that
+    /// one were: by the ledger, so that it does not count for how long the test itself was away.
+    pub(crate) fn before(&self, event: &Event, of: &Event, n: usize) -> usize {
+        let published_us = of.occurred_at.unwrap().as_microsecond();
+        let (mut n_before, mut n_of) = (0, 0);
+        for request in self.all_requests() {
+            n_of += usize::from(is_accepted(&request, of));
+            if n_of == n {
+                break;
+            }
+            let is_one = request.at_us >= published_us && is_accepted(&request, event);
+            n_before += usize::from(is_one);
+        }
+        n_before
     }
 
     pub(crate) async fn end(self, running: Running) {
@@ -193,6 +212,10 @@ impl Running {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }
+}
+
+fn is_accepted(request: &Request, event: &Event) -> bool {
+    request.status == 200 && request.event.as_deref() == Some(event.id().as_str())
 }
 
 /// Counts of devices that are not exactly 1.
