@@ -72,6 +72,8 @@ impl Division {
         };
         let n_others = self.n_sharing - usize::from(self.is_sharing(taken));
         let part = (self.common / (n_others + 1)).max(1);
+        // Where nothing belongs to it, it could otherwise never get its first answer.
+        let reach = reach.max(usize::from(self.floor == 0));
         (self.floor + part.min(reach)).min(self.size.saturating_sub(self.others(app)))
     }
 
@@ -287,6 +289,21 @@ mod tests {
         assert_eq!(budget.all.of(1), 96);
         assert_eq!(fill(&mut budget, seat(0, BULK)), 24);
         assert_eq!(fill(&mut budget, seat(0, URGENT)), 8);
+    }
+
+    #[test]
+    fn an_app_of_more_than_there_are_places_for_begins_with_one() {
+        for n_apps in [96, 100, 128, 500] {
+            for urgency in [URGENT, BULK] {
+                let mut budget = Budget::new(128, 25, n_apps);
+                for app in 0..96 {
+                    let lane = seat(app, urgency);
+                    assert!(budget.has_room(lane, 0), "{n_apps} apps, app {app}");
+                    budget.take(lane);
+                    assert!(!budget.has_room(lane, 0), "without an answer it is one");
+                }
+            }
+        }
     }
 
     #[test]
