@@ -38,6 +38,8 @@ pub struct Config {
     /// Hold the devices in memory, as notifiers do: about 160 bytes for each. What is asked of all of
     /// them together needs it.
     pub index: bool,
+    /// Devices that one user may have; 0 is no limit.
+    pub max_devices_per_user: usize,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
     /// The most bytes of one import; a line of it has at most `max_body_bytes`.
@@ -120,6 +122,7 @@ impl Default for Config {
             insecure_no_auth: false,
             apps: None,
             index: true,
+            max_devices_per_user: 1000,
             max_body_bytes: 64 * 1024,
             max_import_bytes: 4 * 1024 * 1024 * 1024,
             import_stall_s: 30,

@@ -7,6 +7,7 @@ pub(crate) mod challenge;
 pub(crate) mod confirm;
 pub(crate) mod document;
 pub(crate) mod missed;
+pub(crate) mod places;
 pub(crate) mod secret;
 pub(crate) mod topic;
 pub(crate) mod write;
@@ -117,7 +118,7 @@ pub(crate) async fn show(
     put,
     path = "/v1/devices/{id}",
     operation_id = "putDevice",
-    description = "The document replaces the one before as a whole. A token keeps the time it was first registered. The same request again leads to the same document. A token that another user's device has, or one of another tenant, is answered 202: nothing is sent there but a challenge until it is confirmed, and the other device keeps its pushes.",
+    description = "The document replaces the one before as a whole. A token keeps the time it was first registered. The same request again leads to the same document. A token that another user's device has, or one of another tenant, is answered 202: nothing is sent there but a challenge until it is confirmed, and the other device keeps its pushes. A user has at most so many devices as the server is configured to let him have (409); the devices that are his already may be written all the same.",
     tag = "devices",
     params(
         ("id" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "The device's id"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fanfare_nats::follow::{Followed, NotCurrent};
 use fanfare_nats::index::Index;
-use fanfare_nats::{Broker, Device, DeviceId};
+use fanfare_nats::{Broker, Device, DeviceHash, DeviceId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::call::{bounded, no_answer, unavailable};
 use crate::problem::{Kind, Problem};
 
-/// So often a registration asks again whose a token is, while others use the index.
+/// So often a registration looks again, while others use the index.
 const LOOKS: u32 = 10;
 /// The pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -63,20 +63,32 @@ impl Known {
     /// behind the bucket, and not at all without an index. Nothing depends on it but what is answered:
     /// whose a token is, the documents say.
     pub(crate) async fn must_be_confirmed(&self, id: &DeviceId, device: &Device) -> bool {
-        let Some(followed) = &self.0 else {
-            return false;
-        };
-        let index = followed.shared();
-        let look = || match index.try_read() {
-            Ok(index) => Some(index.must_be_confirmed(id, device)),
-            Err(TryLockError::Poisoned(index)) => {
-                Some(index.into_inner().must_be_confirmed(id, device))
-            }
+        let must = self.look(|index| index.must_be_confirmed(id, device));
+        must.await.unwrap_or(false)
+    }
+
+    /// Devices of a user, at most `limit`, as far as this process knows: some milliseconds behind the
+    /// bucket; `None` while others use the index.
+    pub(crate) async fn devices_of(&self, user: &str, limit: usize) -> Option<Vec<DeviceHash>> {
+        self.look(|index| index.hashes_of(user, limit)).await
+    }
+
+    /// The revision up to which the devices are known, if there are any in memory.
+    pub(crate) fn reached(&self) -> Option<u64> {
+        *self.0.as_ref()?.seen().borrow()
+    }
+
+    /// A short look that nobody waits for: `None` without an index, and while others use it for longer.
+    async fn look<T>(&self, look: impl Fn(&Index) -> T) -> Option<T> {
+        let index = self.0.as_ref()?.shared();
+        let try_look = || match index.try_read() {
+            Ok(index) => Some(look(&index)),
+            Err(TryLockError::Poisoned(index)) => Some(look(&index.into_inner())),
             Err(TryLockError::WouldBlock) => None,
         };
         for n in 0..LOOKS {
-            if let Some(must) = look() {
-                return must;
+            if let Some(seen) = try_look() {
+                return Some(seen);
             }
             if n < LOOKS / 2 {
                 yield_now().await;
@@ -84,7 +96,7 @@ impl Known {
                 sleep(LOOK_AGAIN).await;
             }
         }
-        false
+        None
     }
 
     /// Waits, but not long, until what was acknowledged before this call is known here.

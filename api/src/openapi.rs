@@ -351,7 +351,8 @@ fn refusals_of_its_own(operation: &Operation, kinds: &mut Vec<Kind>) {
         ) => {
             kinds.push(Kind::NoSuchDevice);
         }
-        Some("putDevice" | "removeDevice") => kinds.push(Kind::PreconditionRequired),
+        Some("putDevice") => kinds.extend([Kind::PreconditionRequired, Kind::TooManyDevices]),
+        Some("removeDevice") => kinds.push(Kind::PreconditionRequired),
         Some("confirmDevice") => kinds.extend([Kind::NoSuchDevice, Kind::ChallengeFailed]),
         Some("showApp") => kinds.push(Kind::NoSuchApp),
         Some("showEvent") => kinds.push(Kind::NoSuchEvent),

@@ -69,6 +69,8 @@ pub(crate) enum Kind {
     EventExists,
     /// The answer is not the nonce of the challenge, or comes too late.
     ChallengeFailed,
+    /// The user has as many devices as one may have.
+    TooManyDevices,
     /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed,
     /// A write that says no revision, where it has to.
@@ -121,6 +123,7 @@ impl Kind {
         Self::RequestTimeout,
         Self::EventExists,
         Self::ChallengeFailed,
+        Self::TooManyDevices,
         Self::PreconditionFailed,
         Self::PreconditionRequired,
         Self::TooManyRequests,
@@ -158,6 +161,7 @@ impl Kind {
             Self::RequestTimeout => (408, "request_timeout", "The body took too long to arrive"),
             Self::EventExists => (409, "event_exists", "The id stands for another event"),
             Self::ChallengeFailed => (409, "challenge_failed", "The challenge was not answered"),
+            Self::TooManyDevices => (409, "too_many_devices", "The user has too many devices"),
             Self::PreconditionFailed => (412, "precondition_failed", "A precondition failed"),
             Self::PreconditionRequired => (
                 428,

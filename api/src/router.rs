@@ -24,6 +24,7 @@ use self::row::{Row, row};
 use crate::access::{self, Access, Needs};
 use crate::audit::{self, Audit};
 use crate::config::{App, Config, Preconditions};
+use crate::device::places::Places;
 use crate::known::Known;
 use crate::layer::{self, Limits};
 use crate::live::{self, Live};
@@ -183,6 +184,8 @@ pub(crate) struct Means {
     pub(crate) readiness: Readiness,
     /// All devices together.
     pub(crate) known: Known,
+    /// Places for the devices of each user.
+    pub(crate) places: Places,
     /// Places of those who count large events, or all devices.
     pub(crate) readings: Semaphore,
     /// Places of devices that catch up.
@@ -245,6 +248,7 @@ pub(crate) fn router(
         shown_apps: config.shown_apps(),
         readiness,
         known,
+        places: Places::new(config.max_devices_per_user),
         readings: Semaphore::new(READINGS),
         catching_up: Semaphore::new(CATCHING_UP),
         topics: config.topics.clone(),

@@ -84,12 +84,24 @@ pub(crate) async fn write(
         judge(writer.preconditions, &found)?;
         let wanted = wanted.clone();
         let device = wanted.over(before, leave, writer.secret, writer.now);
+        let place = api.places.take(broker, &api.known, id, &device, before);
+        let place = match place.await {
+            Ok(place) => place,
+            Err(_) if is_guess => {
+                is_guess = false; // What is there may be his already.
+                continue;
+            }
+            Err(problem) => return Err(problem),
+        };
         let judged = challenge::judge(broker, &api.known, id, device, before, writer.now).await;
         let Judged { device, nonce } = judged.map_err(|error| unavailable(&error))?;
         fail::point("api.before-write");
         match broker.put_device(id, &device, expect).await {
             Ok(revision) => {
                 fail::point("api.written");
+                if let Some(place) = place {
+                    place.stored(revision);
+                }
                 let is_new = expect == Expect::Absent;
                 let challenge = match nonce {
                     Some(nonce) => send(api, id, &device, &nonce).await?,

@@ -20,7 +20,7 @@ fn lines(text: &str) -> Vec<Value> {
         .collect()
 }
 
-async fn import(api: &Api, body: String) -> Vec<Value> {
+pub async fn import(api: &Api, body: String) -> Vec<Value> {
     let client = Client::builder().no_proxy().build().unwrap();
     let request = client.post(format!("http://{}/v1/bulk/devices", api.address()));
     let request = request.header("content-type", "application/x-ndjson");

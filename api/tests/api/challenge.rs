@@ -1,7 +1,7 @@
 //! A token that is another user's moves when its challenge is answered, and not before: whichever node
 //! takes the registration in, and whatever it knows then.
 
-mod node;
+pub(crate) mod node;
 mod nodes;
 mod tenants;
 

@@ -22,6 +22,7 @@ mod matrix;
 mod missed;
 mod operate;
 mod outage;
+mod places;
 mod quota;
 mod refusal;
 mod story;

@@ -31,14 +31,23 @@ pub struct Followers {
 impl Index {
     /// The devices of a user, by id.
     pub fn devices_of(&self, user: &str) -> Vec<DeviceId> {
-        let user = topic::user_hash(user);
-        let records = self.users.iter_hash(user).filter_map(|it| self.record(*it));
-        let mut ids: Vec<DeviceId> = records
-            .filter(|it| it.user == user)
-            .filter_map(|it| DeviceId::parse_stored(it.id()).ok())
-            .collect();
+        let ids = self.slots_of(user).filter_map(|it| self.id(it));
+        let mut ids: Vec<DeviceId> = ids.collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Devices of a user, at most `limit`, in no order.
+    pub fn hashes_of(&self, user: &str, limit: usize) -> Vec<DeviceHash> {
+        let slots = self.slots_of(user).take(limit);
+        let hashes = slots.filter_map(|it| self.hashes.get(place(it)));
+        hashes.copied().map(DeviceHash).collect()
+    }
+
+    fn slots_of(&self, user: &str) -> impl Iterator<Item = Slot> + '_ {
+        let user = topic::user_hash(user);
+        let slots = self.users.iter_hash(user).copied();
+        slots.filter(move |it| self.record(*it).is_some_and(|it| it.user == user))
     }
 
     /// The next devices in the order of the walk, from a hash on; at most `limit`.

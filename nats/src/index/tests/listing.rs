@@ -55,6 +55,12 @@ pub(super) fn check_listing(index: &Index, model: &Model) {
         let his = documents.filter(|(_, (device, _))| device.user.as_deref() == Some(user));
         let his: Vec<DeviceId> = his.map(|(it, _)| id(it)).collect();
         assert_eq!(index.devices_of(user), his);
+        let mut hashes = index.hashes_of(user, his.len());
+        hashes.sort_unstable();
+        let mut expected: Vec<DeviceHash> = his.iter().map(DeviceId::hash).collect();
+        expected.sort_unstable();
+        assert_eq!(hashes, expected);
+        assert_eq!(index.hashes_of(user, 1).len(), his.len().min(1));
     }
     assert!(index.devices_of("nobody").is_empty());
     let mut followers: BTreeMap<String, u64> = BTreeMap::new();
