@@ -99,6 +99,16 @@ pub(crate) async fn observe(metrics: Metrics, mut request: Request, next: Next) 
     response
 }
 
+/// Gives an id to what is answered before any route is asked, as a preflight; what has one keeps it.
+pub(crate) async fn identify(request: Request, next: Next) -> Response {
+    let request_id = HeaderValue::try_from(request_id(request.headers()));
+    let mut response = next.run(request).await;
+    if let Ok(value) = request_id {
+        response.headers_mut().entry(REQUEST_ID).or_insert(value);
+    }
+    response
+}
+
 /// What becomes of a handler that panicked; the panic's text stays in the process.
 pub(crate) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request panicked");

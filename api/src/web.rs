@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH,
     IF_NONE_MATCH, LINK, LOCATION, RETRY_AFTER,
@@ -13,6 +14,7 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::Config;
+use crate::layer;
 use crate::quota::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
 /// Below it, the packed answer is hardly smaller than the plain one, in bytes.
@@ -28,7 +30,7 @@ pub(crate) fn served(routes: Router, config: &Config) -> Router {
     let packing = CompressionLayer::new().quality(CompressionLevel::Fastest);
     let routes = routes.layer(packing.compress_when(worth));
     match cors(config) {
-        Some(cors) => routes.layer(cors),
+        Some(cors) => routes.layer(cors).layer(from_fn(layer::identify)),
         None => routes,
     }
 }

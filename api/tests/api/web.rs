@@ -46,8 +46,14 @@ async fn only_pages_of_the_named_origins_may_call() {
     assert!(header(&allowed, "access-control-allow-methods").contains("PUT"));
     assert!(header(&allowed, "access-control-allow-headers").contains("authorization"));
     assert_eq!(header(&allowed, "access-control-allow-credentials"), "");
+    assert_eq!(header(&allowed, "x-request-id").len(), 32);
+    let named = [preflight[0], preflight[1], ("x-request-id", "mine")];
+    let named = ask(&api, Method::OPTIONS, "/v1/devices/a", &named).await;
+    assert_eq!(header(&named, "x-request-id"), "mine");
     // A refusal can be read by the page, too.
     let refused = ask(&api, Method::GET, "/v1/devices/a", &[("origin", PAGE)]).await;
+    let ids = refused.headers().get_all("x-request-id");
+    assert_eq!(ids.iter().count(), 1);
     assert_eq!(refused.status(), 401);
     assert_eq!(header(&refused, "access-control-allow-origin"), PAGE);
     assert!(header(&refused, "access-control-expose-headers").contains("ratelimit"));
