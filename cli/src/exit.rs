@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use fanfare_nats::connect::ConnectError;
+use fanfare_nats::survey;
 use fanfare_nats_server::ObtainError;
 
 use crate::config::ConfigError;
@@ -48,14 +50,23 @@ impl From<ObtainError> for Failure {
 pub(crate) fn of(ended: Result<(), Failure>) -> ExitCode {
     let (code, text) = match ended {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => (1, format!("fanfare: {error:#}")),
+        Err(Failure::Failed(error)) => (1, told(&error)),
         Err(Failure::Usage(text)) => (2, format!("fanfare: {text}")),
-        Err(Failure::NoServer(error)) => (69, format!("fanfare: {error:#}")),
+        Err(Failure::NoServer(error)) => (69, told(&error)),
         Err(Failure::Configuration(error)) => (78, error.to_string()),
-        Err(Failure::Code { code, error }) => (code, format!("fanfare: {error:#}")),
+        Err(Failure::Code { code, error }) => (code, told(&error)),
     };
     eprintln!("{text}");
     ExitCode::from(code)
+}
+
+/// What happened, from the outermost cause to the innermost, and what to do where that is known.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = format!("fanfare: {}", survey::told(error.as_ref()));
+    if let Some(refused) = error.downcast_ref::<ConnectError>() {
+        text.extend(["\n  ", &survey::of_refusal(refused).advice]);
+    }
+    text
 }
 
 /// Prints what clap has to say: help on standard output (0), complaints on standard error (2).
@@ -63,4 +74,32 @@ pub(crate) fn of_command_line(error: &clap::Error) -> ExitCode {
     // A closed pipe is nobody to tell.
     let _printed = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the request failed: {0}")]
+    struct SaysItsCause(#[source] std::io::Error);
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = SaysItsCause(std::io::Error::other("refused"));
+        let error = anyhow::Error::from(error).context("nothing was stored");
+        let expected = "fanfare: nothing was stored: the request failed: refused";
+        assert_eq!(told(&error), expected);
+    }
+
+    #[test]
+    fn whoever_reaches_no_server_is_told_where_to_look() {
+        let error = ConnectError::NoJetStream {
+            version: "2.15.1".to_owned(),
+        };
+        let error = anyhow::Error::from(error).context("nats://broker:4222");
+        let text = told(&error);
+        assert!(text.starts_with("fanfare: nats://broker:4222: nats-server 2.15.1 runs without"));
+        assert!(text.ends_with("\n  switch JetStream on for this account and this server"));
+    }
 }

@@ -171,7 +171,12 @@ async fn nothing_to_show_and_nothing_to_reach_are_told_apart() {
     }
     let (code, _, error) = ran("nats://127.0.0.1:1", &world.folder, &["list"]).await;
     assert_eq!(code, Some(69));
-    assert!(error.contains("no connection to NATS"), "{error}");
+    assert!(
+        error.starts_with("fanfare: nats://127.0.0.1:1: no connection to NATS: "),
+        "{error}"
+    );
+    assert_eq!(error.matches("refused").count(), 1, "{error}");
+    assert!(error.contains("is a server there?"), "{error}");
 }
 
 /// Three letters, of which one was accepted since.

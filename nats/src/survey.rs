@@ -19,7 +19,7 @@ pub use self::exercise::{Exercise, exercise};
 pub use self::forecast::{Forecast, Load, LoadError, Part, forecast};
 pub use self::judge::bytes;
 pub use self::judge::{Expected, findings, of_exercise, of_refusal};
-pub use self::servers::{Server, servers};
+pub use self::servers::{Server, servers, told};
 
 use crate::lease::LeaseReport;
 use crate::members::Member;

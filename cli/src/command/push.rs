@@ -91,13 +91,8 @@ impl Push {
         let nats = self.nats.clone();
         let nats = nats.with_user(self.nats_user.clone(), self.nats_password.clone());
         let options = reach::options(&nats, &config, environment, "push")?;
-        let servers: Vec<_> = options.servers.iter().map(|it| without_user(it)).collect();
-        let servers = servers.join(", ");
         let process = Process::new(&config, environment);
-        let broker = match roles::connect(options, "push", &process).await {
-            Err(Failure::Failed(error)) => Err(Failure::Failed(error.context(servers))),
-            other => other,
-        }?;
+        let broker = roles::connect(options, "push", &process).await?;
         let event = self.event(topic.clone(), &config.fetcher.topic_policies());
         broker
             .publish(&event, false)
@@ -143,9 +138,4 @@ impl Push {
             },
         }
     }
-}
-
-/// A server's address without the user and password that may stand in it.
-fn without_user(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, it)| it)
 }

@@ -37,7 +37,7 @@ pub(crate) async fn connect(
             Ok(broker) => return Ok(broker),
             Err(ConnectError::NoJetStream { .. })
                 if options.servers.len() > 1 && tries.next().is_some() => {}
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(refused(error, &options)),
         }
     }
 }
@@ -64,7 +64,7 @@ pub(super) async fn patient(options: ConnectOptions, shared: &Shared) -> Result<
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(refused(error, &options)),
         }
     }
 }
@@ -92,13 +92,24 @@ pub(super) async fn operator(options: ConnectOptions) -> Broker {
     }
 }
 
-fn refused(error: ConnectError) -> Failure {
-    match error {
-        ConnectError::TooOld { .. } | ConnectError::NoJetStream { .. } => {
-            Failure::NoServer(error.into())
-        }
-        ConnectError::Connect(_) | ConnectError::Credentials(_) => Failure::Failed(error.into()),
+/// Says which servers were asked.
+fn refused(error: ConnectError, options: &ConnectOptions) -> Failure {
+    let servers: Vec<_> = options.servers.iter().map(|it| without_user(it)).collect();
+    let is_server = matches!(
+        error,
+        ConnectError::TooOld { .. } | ConnectError::NoJetStream { .. }
+    );
+    let error = anyhow::Error::from(error).context(servers.join(", "));
+    if is_server {
+        Failure::NoServer(error)
+    } else {
+        Failure::Failed(error)
     }
+}
+
+/// A server's address without the user and password that may stand in it.
+fn without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, it)| it)
 }
 
 /// What has to be stored for this configuration.

@@ -86,7 +86,8 @@ pub fn of_refusal(error: &ConnectError) -> Finding {
             "name the authority that signed the server's certificate: --tlsca"
         }
         ConnectError::Connect(_) => {
-            "is a server there? Look at --server, NATS_URL, `[nats] url`, and at firewalls"
+            "is a server there? `fanfare up` brings one of its own; for another look at --server, NATS_URL, \
+             `[nats] url`, and at firewalls"
         }
     };
     Finding::new(Severity::Trouble, "connection", text, advice)

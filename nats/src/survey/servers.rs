@@ -85,13 +85,16 @@ fn with_scheme(address: &str, options: &ConnectOptions) -> String {
     )
 }
 
-/// The causes, in one line; a connection error names no secrets.
-pub(super) fn told(error: &dyn std::error::Error) -> String {
+/// An error and its causes, in one line.
+pub fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let of_cause = error.to_string();
+        // Some libraries say their cause's text as well.
+        if !text.ends_with(&of_cause) {
+            text.extend([": ", &of_cause]);
+        }
         cause = error.source();
     }
     text
