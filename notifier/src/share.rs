@@ -28,6 +28,8 @@ struct Division {
     common: usize,
     apps: Vec<Taken>,
     n_taken: usize,
+    /// What all apps have, or could take at any moment because it belongs to them.
+    n_held: usize,
     /// Apps that have filled their floor and reach for the common part.
     n_sharing: usize,
 }
@@ -46,6 +48,7 @@ impl Division {
             common: size.saturating_sub(floor * n_apps),
             apps: vec![Taken::default(); n_apps],
             n_taken: 0,
+            n_held: floor * n_apps,
             n_sharing: 0,
         }
     }
@@ -74,13 +77,13 @@ impl Division {
         let part = (self.common / (n_others + 1)).max(1);
         // Where nothing belongs to it, it could otherwise never get its first answer.
         let reach = reach.max(usize::from(self.floor == 0));
-        (self.floor + part.min(reach)).min(self.size.saturating_sub(self.others(app)))
+        let n_of_others = self.n_held - self.held(taken);
+        (self.floor + part.min(reach)).min(self.size.saturating_sub(n_of_others))
     }
 
-    /// What other apps have, or could take at any moment because it belongs to them.
-    fn others(&self, app: usize) -> usize {
-        let others = self.apps.iter().enumerate().filter(|(at, _)| *at != app);
-        others.map(|(_, it)| it.n.max(self.floor)).sum()
+    /// What an app has, or could take at any moment.
+    fn held(&self, it: Taken) -> usize {
+        it.n.max(self.floor)
     }
 
     fn change(&mut self, app: usize, change: impl FnOnce(&mut Taken)) {
@@ -91,6 +94,7 @@ impl Division {
         change(taken);
         let after = *taken;
         self.n_taken = self.n_taken + after.n - before.n;
+        self.n_held = self.n_held + self.held(after) - self.held(before);
         self.n_sharing += usize::from(self.is_sharing(after));
         self.n_sharing -= usize::from(self.is_sharing(before));
     }
