@@ -101,9 +101,7 @@ pub(crate) async fn list(
     filter: Filter,
 ) -> Result<Response, Problem> {
     let broker = api.operating.broker()?;
-    let after = page.after().map(str::parse).transpose();
-    let after =
-        after.map_err(|_| Problem::new(Kind::InvalidRequest, "`cursor` is none of this list's"))?;
+    let after = page.behind()?;
     let most = page.limit().min(MOST);
     let read = async {
         let after = after.unwrap_or_default();

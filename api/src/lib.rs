@@ -56,6 +56,7 @@ mod page;
 mod precondition;
 mod probe;
 mod problem;
+mod query;
 mod quota;
 mod router;
 mod server;

@@ -36,9 +36,10 @@ use self::ring::Ring;
 use self::tail::Topics;
 use crate::access::{Access, Caller, Needs};
 use crate::config::Config;
-use crate::event::wanted::{Pairs, Wanted};
+use crate::event::wanted::Wanted;
 use crate::metric::Metrics;
 use crate::problem::{Kind, Problem};
+use crate::query::Pairs;
 use crate::router::{Api, STREAM};
 
 pub(crate) use self::follow::follow;

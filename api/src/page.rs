@@ -4,8 +4,9 @@
 //! neither repeats nor leaves out what did not change.
 
 use std::fmt::Write;
+use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::Uri;
 use http::header::{CACHE_CONTROL, HeaderValue, LINK};
@@ -13,7 +14,8 @@ use http::request::Parts;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::query::{Pairs, refuse};
 
 /// The most items of a page, and how many there are if nobody says.
 const MAX_LIMIT: usize = 200;
@@ -51,41 +53,24 @@ pub(crate) struct Listed<T> {
 impl<S: Send + Sync> FromRequestParts<S> for Page {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Ok(Query(query)) = query else {
-            return Err(refuse("the query is not readable"));
-        };
-        Self::read(&query)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Self::read(&Pairs::of(&parts.uri)?)
     }
 }
 
-fn refuse(detail: &'static str) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
-}
-
 impl Page {
-    fn read(query: &[(String, String)]) -> Result<Self, Problem> {
-        let mut page = Self {
-            limit: MAX_LIMIT,
-            after: None,
-        };
-        for (name, value) in query {
-            match name.as_str() {
-                "limit" => {
-                    let limit = value.parse().ok();
-                    let limit = limit.filter(|it| (1..=MAX_LIMIT).contains(it));
-                    page.limit = limit.ok_or_else(|| refuse("`limit` is 1 to 200"))?;
-                }
-                "cursor" => {
-                    let after = key_of(value);
-                    let after = after.ok_or_else(|| refuse("`cursor` is none of this API's"))?;
-                    page.after = Some(after);
-                }
-                _ => {}
-            }
-        }
-        Ok(page)
+    fn read(query: &Pairs) -> Result<Self, Problem> {
+        let limit = query.get("limit").map(|it| {
+            let limit = it.parse().ok().filter(|it| (1..=MAX_LIMIT).contains(it));
+            limit.ok_or_else(|| refuse("`limit` is 1 to 200"))
+        });
+        let after = query
+            .get("cursor")
+            .map(|it| key_of(it).ok_or_else(|| refuse("`cursor` is none of this API's")));
+        Ok(Self {
+            limit: limit.transpose()?.unwrap_or(MAX_LIMIT),
+            after: after.transpose()?,
+        })
     }
 
     /// The most items of this page.
@@ -97,6 +82,12 @@ impl Page {
     pub(crate) fn after(&self) -> Option<&str> {
         let after = self.after.as_deref();
         after.map(|it| std::str::from_utf8(it).unwrap_or_default())
+    }
+
+    /// The same, for a list whose keys are of a kind.
+    pub(crate) fn behind<K: FromStr>(&self) -> Result<Option<K>, Problem> {
+        let key = self.after().map(str::parse).transpose();
+        key.map_err(|_| refuse("`cursor` is none of this list's"))
     }
 
     /// The answer with a page that was read as one, and the key behind which the next begins.
@@ -200,9 +191,8 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Result<Page, Problem> {
-        let pairs = query.split('&').filter_map(|it| it.split_once('='));
-        let pairs: Vec<_> = pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-        Page::read(&pairs)
+        let address = format!("/v1/x?{query}").parse().unwrap();
+        Page::read(&Pairs::of(&address)?)
     }
 
     /// Follows the links from the first page on, and drops `gone` after the first.

@@ -14,10 +14,9 @@ use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::call::{LOOKING, bounded, no_answer, unavailable};
-use crate::event::list::time;
-use crate::event::wanted::Pairs;
 use crate::page::{Listed, Page, Params, again};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::query::Pairs;
 use crate::router::{AUDIT, Api};
 use crate::text::glimpse;
 
@@ -95,10 +94,8 @@ pub(crate) async fn list(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let pairs = Pairs::of(&uri)?;
-    let (since, until) = (time(&pairs, "since")?, time(&pairs, "until")?);
-    let after = page.after().map(str::parse).transpose();
-    let after =
-        after.map_err(|_| Problem::new(Kind::InvalidRequest, "`cursor` is none of this list's"))?;
+    let (since, until) = (pairs.time("since")?, pairs.time("until")?);
+    let after = page.behind()?;
     let asked = Asked {
         tenant: caller.tenant(),
         since,

@@ -1,11 +1,12 @@
 //! Which letters are meant: `?reason=…&app=…&event=…`.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use fanfare_nats::dead::{Kind as Reason, Wanted};
 use fanfare_nats::{AppName, EventId};
 use http::request::Parts;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::query::{Pairs, refuse};
 
 /// What narrows the list down.
 #[derive(Clone, Debug, Default)]
@@ -16,42 +17,29 @@ pub(crate) struct Filter {
 impl<S: Send + Sync> FromRequestParts<S> for Filter {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Ok(Query(query)) = query else {
-            return Err(refuse("the query is not readable"));
-        };
-        Self::read(&query)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Self::read(&Pairs::of(&parts.uri)?)
     }
 }
 
-fn refuse(detail: &'static str) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
-}
-
 impl Filter {
-    fn read(query: &[(String, String)]) -> Result<Self, Problem> {
-        let mut wanted = Wanted::default();
-        for (name, value) in query {
-            match name.as_str() {
-                "reason" => {
-                    let reason = Reason::parse(value).ok_or_else(|| {
-                        refuse("`reason` is `refused`, `invalid`, `poison` or `advisory`")
-                    })?;
-                    wanted.kind = Some(reason);
-                }
-                "app" => {
-                    let app = AppName::parse(value);
-                    wanted.app = Some(app.map_err(|_| refuse("`app` is no app's name"))?);
-                }
-                "event" => {
-                    let event = EventId::parse(value);
-                    let event = event.ok_or_else(|| refuse("`event` is no event's id"))?;
-                    wanted.event = Some(event);
-                }
-                _ => {}
-            }
-        }
+    fn read(query: &Pairs) -> Result<Self, Problem> {
+        let kind = query.get("reason").map(|it| {
+            let detail = "`reason` is `refused`, `invalid`, `poison` or `advisory`";
+            Reason::parse(it).ok_or_else(|| refuse(detail))
+        });
+        let app = query
+            .get("app")
+            .map(|it| AppName::parse(it).map_err(|_| refuse("`app` is no app's name")));
+        let event = query
+            .get("event")
+            .map(|it| EventId::parse(it).ok_or_else(|| refuse("`event` is no event's id")));
+        let wanted = Wanted {
+            kind: kind.transpose()?,
+            app: app.transpose()?,
+            event: event.transpose()?,
+            since: None,
+        };
         Ok(Self { wanted })
     }
 
@@ -82,22 +70,16 @@ mod tests {
 
     #[test]
     fn a_filter_is_read_and_written_and_a_wrong_one_refused() {
-        let read = |pairs: &[(&str, &str)]| {
-            let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
-            Filter::read(&pairs.iter().map(owned).collect::<Vec<_>>())
+        let read = |query: &str| {
+            let address = format!("/v1/dead-letters?{query}").parse().unwrap();
+            Filter::read(&Pairs::of(&address)?)
         };
         let id = "a".repeat(32);
-        let all = [
-            ("limit", "2"),
-            ("event", &id),
-            ("reason", "poison"),
-            ("app", "ios"),
-        ];
-        let filter = read(&all).unwrap();
+        let filter = read(&format!("limit=2&event={id}&reason=poison&app=ios")).unwrap();
         assert_eq!(filter.query(), format!("reason=poison&app=ios&event={id}&"));
-        assert_eq!(read(&[]).unwrap().query(), "");
-        for wrong in [("reason", "poisn"), ("app", "My App"), ("event", "us7000")] {
-            assert!(read(&[wrong]).is_err(), "{wrong:?}");
+        assert_eq!(read("").unwrap().query(), "");
+        for wrong in ["reason=poisn", "app=My+App", "event=us7000"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

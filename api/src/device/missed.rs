@@ -4,7 +4,7 @@
 //! with what happened. Read from the stream of events, the newest first, as far as one request may
 //! read; the cursor goes on from there.
 
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use fanfare_nats::story::read::StoredEvent;
 use fanfare_nats::{Device, DeviceId, EventId};
@@ -22,6 +22,7 @@ use crate::call::{LOOKING, bounded, no_answer, unavailable};
 use crate::clock;
 use crate::page::{Listed, Page};
 use crate::problem::{Kind, Problem};
+use crate::query::{self, Pairs, refuse};
 use crate::router::Api;
 
 /// The most events that are looked at for one page: about half a second of reading.
@@ -89,11 +90,9 @@ pub(crate) struct SinceQuery(Option<Since>);
 impl<S: Send + Sync> FromRequestParts<S> for SinceQuery {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let query = query.map_or_else(|_| Vec::new(), |Query(query)| query);
-        let since = query.iter().find(|(name, _)| name == "since");
-        since.map(|(_, it)| Since::read(it)).transpose().map(Self)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = Pairs::of(&parts.uri)?;
+        query.get("since").map(Since::read).transpose().map(Self)
     }
 }
 
@@ -102,16 +101,14 @@ impl Since {
         if let Some(event) = EventId::parse(text) {
             return Ok(Self::Event(event));
         }
-        text.parse().map(Self::Time).map_err(|_| refuse(SINCE))
+        query::time(text)
+            .map(Self::Time)
+            .ok_or_else(|| refuse(SINCE))
     }
 }
 
 const SINCE: &str = "`since` is a time such as 2026-11-21T12:00:00Z, or the id of an event that the \
                      device got";
-
-fn refuse(detail: &'static str) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
-}
 
 impl Range {
     /// What a cursor says.

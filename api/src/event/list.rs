@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::entry::Entry;
-use super::wanted::{Pairs, Wanted};
+use super::wanted::Wanted;
 use crate::access::Caller;
 use crate::call::{LOOKING, bounded, no_answer, unavailable};
 use crate::page::{Listed, Page, again};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::query::Pairs;
 use crate::router::{Api, EVENTS};
 
 /// Events that one request looks at, whatever it finds: some tenths of a second.
@@ -50,10 +51,8 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let pairs = Pairs::of(&uri)?;
     let wanted = Wanted::read(caller.tenant(), &pairs)?;
-    let (since, until) = (time(&pairs, "since")?, time(&pairs, "until")?);
-    let after = page.after().map(|it| it.parse::<u64>().ok());
-    let foreign = || Problem::new(Kind::InvalidRequest, "`cursor` is none of this list's");
-    let before = after.map(|it| it.ok_or_else(foreign)).transpose()?;
+    let (since, until) = (pairs.time("since")?, pairs.time("until")?);
+    let before = page.behind()?;
     let reading = async {
         let read = read(&api, &wanted, (since, until), before, page.limit()).await;
         read.map_err(|error| unavailable(&error))
@@ -61,20 +60,6 @@ pub(crate) async fn list(
     let (events, next) = bounded(&api.broker, reading, no_answer).await?;
     let address = again(EVENTS, &uri, &["topic", "since", "until"]);
     Ok(page.part(&address, events, next.map(|it| it.to_string())))
-}
-
-/// A parameter that is a time.
-pub(crate) fn time(pairs: &Pairs, name: &str) -> Result<Option<Timestamp>, Problem> {
-    let text = pairs.get(name);
-    let time = text.map(|it| {
-        // In an address a plus that nobody escaped is a space.
-        let time = it.replace(' ', "+").parse::<Timestamp>();
-        time.map_err(|_| {
-            let detail = format!("`{name}` is a time as in 2026-11-21T12:00:00Z");
-            Problem::new(Kind::InvalidRequest, detail)
-        })
-    });
-    time.transpose()
 }
 
 /// A page, and before which sequence the next one begins.

@@ -1,10 +1,9 @@
 //! Which events somebody asks for: those of his tenant, on topics that his patterns match.
 
-use axum::extract::Query;
 use fanfare_nats::{Pattern, Tenant, Topic};
-use http::Uri;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::query::{Pairs, refuse};
 use crate::text;
 
 /// The most patterns that one request may name.
@@ -25,11 +24,11 @@ impl Wanted {
     pub(crate) fn read(tenant: Tenant, query: &Pairs) -> Result<Self, Problem> {
         let expiring = Topic::of_expiring(&Tenant::main());
         let is_expiring = |text: &str| text == expiring.as_str();
-        let named = query.0.iter().filter(|(name, _)| name == "topic");
-        let has_expiring = named.clone().any(|(_, text)| is_expiring(text));
-        let named = named.filter(|(_, text)| !is_expiring(text));
+        let named = query.all("topic");
+        let has_expiring = named.clone().any(is_expiring);
+        let named = named.filter(|it| !is_expiring(it));
         let patterns: Vec<Pattern> = named
-            .map(|(_, text)| {
+            .map(|text| {
                 let pattern = Pattern::parse(text).map(|it| tenant.pattern(&it));
                 pattern.map_err(|error| {
                     let complaint = text::topic_complaint(&error);
@@ -59,27 +58,4 @@ impl Wanted {
         let is_named = self.has_expiring && topics.contains(&Topic::of_expiring(&self.tenant));
         is_own && (is_all || is_named || self.patterns.iter().any(is_matched))
     }
-}
-
-/// What stands behind the question mark.
-#[derive(Clone, Debug)]
-pub(crate) struct Pairs(Vec<(String, String)>);
-
-impl Pairs {
-    /// Reads an address.
-    pub(crate) fn of(uri: &Uri) -> Result<Self, Problem> {
-        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
-        let query = query.map_err(|_| refuse("the query is not readable".to_owned()))?;
-        Ok(Self(query.0))
-    }
-
-    /// The value of a name, the last one if there are several.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let mut pairs = self.0.iter().rev();
-        pairs.find(|(it, _)| it == name).map(|it| it.1.as_str())
-    }
-}
-
-fn refuse(detail: String) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
 }
