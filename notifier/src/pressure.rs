@@ -104,7 +104,7 @@ impl Pressure {
             Leave::At(at) => return Err(Some(at)),
             Leave::AfterProbe => return Err(None),
         };
-        if let Some(wait) = state.rate.wait(now) {
+        if let Some(wait) = state.rate.wait(urgency, now) {
             return Err(Some(now + wait));
         }
         let also = also(state.ramp.reach(now)).ok_or(None)?;

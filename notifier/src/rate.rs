@@ -3,9 +3,13 @@
 //! Two limits at once: this process's share of the limit that the operator knows, and one found by
 //! trying. When a provider says that the app is too fast, the rate is halved; then it grows again by
 //! the same amount every second, so that it is where it was after a minute.
+//!
+//! An urgent request that has to wait gets the next turn. Whoever has many requests under way asks
+//! oftenest, and a bulk fan-out would leave nothing to an alert that begins with none.
 
 use std::time::Duration;
 
+use fanfare_nats::Urgency;
 use tokio::time::Instant;
 
 /// A share is good for so long after the members were read. A process that was frozen for longer
@@ -56,6 +60,9 @@ pub(crate) struct Rate {
     found: Option<Found>,
     tokens: f64,
     filled_at: Instant,
+    /// An urgent request was told to wait: until then nothing goes to bulk, unless that one asked
+    /// again and has what it wanted, or wants something else.
+    kept_until: Option<Instant>,
     /// Requests since the second began, and the rate of the last full one.
     counted: (Instant, u32),
     measured: f64,
@@ -68,6 +75,7 @@ impl Rate {
             found: None,
             tokens: 1.0,
             filled_at: now,
+            kept_until: None,
             counted: (now, 0),
             measured: 0.0,
         }
@@ -92,8 +100,23 @@ impl Rate {
         }
     }
 
-    /// How long the next request has to wait; `None` if it may go.
-    pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
+    /// How long the next request of a class has to wait; `None` if it may go.
+    pub(crate) fn wait(&mut self, urgency: Urgency, now: Instant) -> Option<Duration> {
+        let wait = self.wait_of_any(now);
+        match urgency {
+            Urgency::Urgent => {
+                // Later it may come, and nothing is lost: so long unused requests are kept.
+                self.kept_until = wait.map(|it| now + it + BURST);
+                wait
+            }
+            Urgency::Bulk => {
+                let kept = self.kept_until.filter(|it| now < *it);
+                wait.max(kept.map(|it| it - now))
+            }
+        }
+    }
+
+    fn wait_of_any(&mut self, now: Instant) -> Option<Duration> {
         // Twice the rate that was too much, and no complaint: there is no limit there any more.
         self.found = self
             .found
@@ -166,6 +189,8 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const URGENT: Urgency = Urgency::Urgent;
+    const BULK: Urgency = Urgency::Bulk;
 
     /// Sends as fast as it may for so long; returns how many, and the time then.
     fn run(rate: &mut Rate, from: Instant, lasts: Duration, renew: Option<f64>) -> (u32, Instant) {
@@ -174,7 +199,7 @@ mod tests {
             if let Some(share) = renew {
                 rate.set_share(Share::PerSecond(share, now));
             }
-            if let Some(wait) = rate.wait(now) {
+            if let Some(wait) = rate.wait(URGENT, now) {
                 now += wait;
             } else {
                 rate.take(now);
@@ -183,6 +208,68 @@ mod tests {
             }
         }
         (n, now)
+    }
+
+    /// Bulk asks ten times a millisecond for a second, an alert asks when it was told to, for so long.
+    /// Returns how many requests each made.
+    fn beside_bulk(rate: &mut Rate, began: Instant, alert_lasts: Duration) -> (u32, u32) {
+        let (mut n_alert, mut n_bulk) = (0, 0);
+        let (mut now, mut asks_at) = (began, began);
+        while now < began + SECOND {
+            while asks_at <= now && now < began + alert_lasts {
+                match rate.wait(URGENT, now) {
+                    None => {
+                        rate.take(now);
+                        n_alert += 1;
+                    }
+                    // A timer of whole milliseconds, and bulk is asked before.
+                    Some(wait) => asks_at = now + wait + Duration::from_micros(950),
+                }
+            }
+            if rate.wait(BULK, now).is_none() {
+                rate.take(now);
+                n_bulk += 1;
+            }
+            now += Duration::from_micros(100);
+        }
+        (n_alert, n_bulk)
+    }
+
+    #[test]
+    fn an_alert_that_waits_gets_the_next_turn_and_bulk_what_it_leaves() {
+        let now = Instant::now();
+        let mut rate = Rate::new(Share::PerSecond(200.0, now), now);
+        let (n_alert, n_bulk) = beside_bulk(&mut rate, now, SECOND);
+        assert!((195..=201).contains(&n_alert), "{n_alert}");
+        assert!(n_bulk <= 1, "{n_bulk}");
+        let now = now + SECOND;
+        let (n_alert, n_bulk) = beside_bulk(&mut rate, now, SECOND / 2);
+        assert!((95..=121).contains(&n_alert), "{n_alert}");
+        assert!((195..=221).contains(&(n_alert + n_bulk)), "{n_bulk}");
+        let now = now + SECOND;
+        let (n_alert, n_bulk) = beside_bulk(&mut rate, now, Duration::ZERO);
+        assert!(n_alert == 0 && (195..=221).contains(&n_bulk), "{n_bulk}");
+    }
+
+    #[test]
+    fn bulk_goes_on_as_soon_as_the_alert_that_waited_has_gone() {
+        let now = Instant::now();
+        let mut rate = Rate::new(Share::PerSecond(1000.0, now), now);
+        rate.take(now);
+        let wait = rate.wait(URGENT, now).unwrap();
+        assert!(rate.wait(BULK, now).unwrap() > 10 * wait);
+        let now = now + wait;
+        assert_eq!(rate.wait(URGENT, now), None);
+        rate.take(now);
+        assert_eq!(rate.wait(BULK, now), Some(wait));
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_kept_for_alerts() {
+        let now = Instant::now();
+        let mut rate = Rate::new(Share::Unlimited, now);
+        assert_eq!(rate.wait(URGENT, now), None);
+        assert_eq!(rate.wait(BULK, now), None);
     }
 
     #[test]
@@ -197,11 +284,11 @@ mod tests {
     fn nothing_goes_before_the_members_are_read_and_after_a_gap() {
         let now = Instant::now();
         let mut rate = Rate::new(Share::Unknown, now);
-        assert!(rate.wait(now).is_some());
+        assert!(rate.wait(URGENT, now).is_some());
         rate.set_share(Share::PerSecond(100.0, now));
-        assert!(rate.wait(now + SHARE_LASTS).is_none());
+        assert!(rate.wait(URGENT, now + SHARE_LASTS).is_none());
         let woken = now + SHARE_LASTS + Duration::from_millis(1);
-        assert!(rate.wait(woken).is_some(), "frozen for longer");
+        assert!(rate.wait(URGENT, woken).is_some(), "frozen for longer");
         rate.set_share(Share::PerSecond(100.0, woken));
         let (n, _) = run(&mut rate, woken, SECOND, None);
         assert!((90..=112).contains(&n), "the gap is not made up for: {n}");
@@ -232,7 +319,7 @@ mod tests {
         rate.too_fast(now, now);
         assert!(rate.allowed(now).is_finite());
         let later = now + 4 * RECOVERY;
-        assert_eq!(rate.wait(later), None);
+        assert_eq!(rate.wait(URGENT, later), None);
         assert!(rate.allowed(later).is_infinite());
     }
 
@@ -255,7 +342,7 @@ mod tests {
             for pause in pauses {
                 now += Duration::from_millis(pause);
                 rate.set_share(Share::PerSecond(share, now));
-                while rate.wait(now).is_none() {
+                while rate.wait(URGENT, now).is_none() {
                     rate.take(now);
                     sent.push(now);
                 }

@@ -81,6 +81,22 @@ async fn a_paused_lane_sends_nothing_until_it_is_resumed_also_after_a_restart() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alert_overtakes_the_bulk_fan_out_of_an_app_with_a_rate() {
+    let mut stage = Stage::with_devices(2000).await;
+    stage.app_mut(GOOD).rate = Some(200);
+    let running = stage.start().await;
+    let bulk = stage.publish(GOOD, "bulk", Urgency::Bulk).await;
+    eventually(async || stage.accepted(&bulk).len() >= 100).await;
+    let alert = stage.publish(GOOD, "alert", Urgency::Urgent).await;
+    eventually(async || stage.accepted(&alert).len() >= 100).await;
+    let n_bulk = stage.before(&bulk, &alert, 100);
+    println!("100 devices got an alert after {n_bulk} bulk pushes");
+    // Those of the time in which it was planned.
+    assert!(n_bulk < 300, "the alert waited for {n_bulk} bulk pushes");
+    stage.end(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_notifiers_together_keep_to_the_rate_of_an_app() {
     let mut stage = Stage::with_devices(1200).await;
     stage.app_mut(GOOD).rate = Some(200);
