@@ -3,37 +3,27 @@
 //! One keeper per app asks, 5 minutes before the end of the last token and when a push was refused
 //! with 401. Everybody else reads what it has; nobody else ever asks.
 
+mod account;
+mod answer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
-use jiff::Timestamp;
 use rand::Rng as _;
-use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::PemObject as _;
-use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::jwt::{self, SignError};
-use super::secret::Secret;
-use crate::outcome::{Backoff, Outcome, Reason, Scope};
+pub(crate) use self::account::ServiceAccount;
+pub use self::account::ServiceAccountError;
+use self::account::Signer;
+use self::answer::{Denial, judge};
+use crate::outcome::{Backoff, Outcome, Reason};
 use crate::pool::Way;
 use crate::pool::once::post_form;
-
-/// Google: the scope that sending needs (Firebase, "Authorize send requests").
-const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
-
-/// Google: an assertion may be valid for an hour at most (Google, "Using OAuth 2.0 for server to
-/// server applications").
-const ASSERTION_S: i64 = 3600;
 
 /// A token is replaced so long before its end.
 const EARLY: Duration = Duration::from_mins(5);
@@ -45,110 +35,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Google has just given it to us.
 const YOUTH: u32 = 60;
 
-/// What is wrong with a service account.
-#[derive(Debug, thiserror::Error)]
-pub enum ServiceAccountError {
-    /// Not the JSON that the Google console writes.
-    #[error("service account is not readable: {0}")]
-    Shape(#[source] serde_json::Error),
-    /// Its key is not PEM.
-    #[error("service account has no PEM key")]
-    Pem,
-    /// Its key is not usable.
-    #[error("service account has no usable RSA key: {0}")]
-    Rsa(ring::error::KeyRejected),
-}
-
-/// The file that the Google console writes, as far as we need it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ServiceAccount {
-    pub(crate) project_id: Box<str>,
-    client_email: Box<str>,
-    private_key: Secret,
-    private_key_id: Option<Box<str>>,
-    pub(crate) token_uri: Box<str>,
-}
-
-impl ServiceAccount {
-    /// Reads the file's content.
-    pub(crate) fn parse(json: &str) -> Result<Self, ServiceAccountError> {
-        serde_json::from_str(json).map_err(ServiceAccountError::Shape)
-    }
-}
-
-/// Signs assertions for one service account.
-struct Signer {
-    key: RsaKeyPair,
-    account: ServiceAccount,
-}
-
-impl Signer {
-    fn new(account: ServiceAccount) -> Result<Self, ServiceAccountError> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(account.private_key.reveal().as_bytes())
-            .map_err(|_| ServiceAccountError::Pem)?;
-        let key =
-            RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(ServiceAccountError::Rsa)?;
-        Ok(Self { key, account })
-    }
-
-    /// The form that asks for an access token.
-    fn form(&self, now: Timestamp) -> Result<Bytes, SignError> {
-        let header = json!({
-            "alg": "RS256", "typ": "JWT", "kid": self.account.private_key_id,
-        });
-        let issued_at = now.as_second();
-        let claims = json!({
-            "iss": self.account.client_email,
-            "scope": SCOPE,
-            "aud": self.account.token_uri,
-            "iat": issued_at,
-            "exp": issued_at + ASSERTION_S,
-        });
-        let assertion = jwt::encode(&header, &claims, |signed| {
-            let mut signature = vec![0; self.key.public().modulus_len()];
-            self.key
-                .sign(
-                    &RSA_PKCS1_SHA256,
-                    &SystemRandom::new(),
-                    signed,
-                    &mut signature,
-                )
-                .map_err(|_| SignError)?;
-            Ok(signature)
-        })?;
-        let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
-        Ok(Bytes::from(format!("{grant}&assertion={assertion}")))
-    }
-}
-
 /// An access token; valid until `ends_at` by our monotonic clock.
 struct Issued {
     header: HeaderValue,
     since: Instant,
     ends_at: Instant,
-}
-
-/// Why there is no token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Denial {
-    /// The account is refused: an operator must look.
-    Refused(Reason),
-    /// Try again.
-    Unavailable(Reason),
-}
-
-impl Denial {
-    fn outcome(self) -> Outcome {
-        match self {
-            Self::Refused(reason) => Outcome::Credentials { reason },
-            Self::Unavailable(reason) => Outcome::Unavailable {
-                reason,
-                retry_after: None,
-                scope: Scope::App,
-                maybe_delivered: false,
-            },
-        }
-    }
 }
 
 /// The access token of one service account.
@@ -218,7 +109,7 @@ impl Keeper {
                 }
                 Err(denial) => {
                     tracing::warn!(
-                        account = %self.signer.account.client_email, reason = ?denial,
+                        account = %self.signer.email(), reason = ?denial,
                         "no access token from Google",
                     );
                     self.end(Some(denial));
@@ -276,43 +167,6 @@ fn pause(n_failures: u32) -> Duration {
     let backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(1));
     let random = rand::rng().random_range(0.5..1.0);
     backoff.map_or(Duration::from_mins(1), |it| it.delay(n_failures, random))
-}
-
-#[derive(Deserialize)]
-struct Granted {
-    access_token: Secret,
-    expires_in: u64,
-}
-
-#[derive(Deserialize)]
-struct Denied {
-    error: Box<str>,
-}
-
-/// Reads the answer of the token address: the `authorization` value and its lifetime.
-fn judge(status: u16, body: &[u8]) -> Result<(HeaderValue, Duration), Denial> {
-    if status == 200 {
-        return serde_json::from_slice::<Granted>(body)
-            .ok()
-            .and_then(|it| {
-                let value = format!("Bearer {}", it.access_token.reveal());
-                let value = HeaderValue::try_from(value).ok()?;
-                Some((value, Duration::from_secs(it.expires_in)))
-            })
-            .ok_or(Denial::Unavailable(Reason::Borrowed(
-                "access token: answer not readable",
-            )));
-    }
-    let word = serde_json::from_slice::<Denied>(body).ok();
-    let word = word
-        .as_ref()
-        .map_or("unknown", |it| crate::provider::plain_word(&it.error));
-    let reason = Reason::Owned(format!("access token: {status} {word}"));
-    // RFC 6749, 5.2: 400 and 401 say that the assertion or the account is not accepted.
-    Err(match status {
-        400 | 401 | 403 => Denial::Refused(reason),
-        _ => Denial::Unavailable(reason),
-    })
 }
 
 impl AccessToken {
@@ -388,69 +242,4 @@ impl AccessToken {
 
 fn unavailable(reason: &'static str) -> Outcome {
     Denial::Unavailable(Reason::Borrowed(reason)).outcome()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_granted_token_becomes_a_header() {
-        let body = br#"{"access_token":"ya29.abc","expires_in":3599,"token_type":"Bearer"}"#;
-        let (header, lifetime) = judge(200, body).unwrap();
-        assert_eq!(header, "Bearer ya29.abc");
-        assert_eq!(lifetime, Duration::from_secs(3599));
-    }
-
-    #[track_caller]
-    fn check(status: u16, body: &str, expected: Outcome) {
-        assert_eq!(
-            judge(status, body.as_bytes()).unwrap_err().outcome(),
-            expected
-        );
-    }
-
-    #[test]
-    fn a_refused_account_is_a_matter_of_credentials_and_the_rest_passes() {
-        check(
-            400,
-            r#"{"error":"invalid_grant","error_description":"secret text"}"#,
-            Outcome::Credentials {
-                reason: "access token: 400 invalid_grant".into(),
-            },
-        );
-        check(
-            401,
-            "",
-            Outcome::Credentials {
-                reason: "access token: 401 unknown".into(),
-            },
-        );
-        check(
-            503,
-            "<html>",
-            unavailable_named("access token: 503 unknown"),
-        );
-        check(
-            200,
-            "<html>",
-            unavailable_named("access token: answer not readable"),
-        );
-    }
-
-    fn unavailable_named(reason: &'static str) -> Outcome {
-        unavailable(reason)
-    }
-
-    #[test]
-    fn a_service_account_without_a_key_is_named() {
-        let json =
-            r#"{"project_id":"p","client_email":"a@b","private_key":"x","token_uri":"https://t"}"#;
-        let account = ServiceAccount::parse(json).unwrap();
-        assert!(!format!("{account:?}").contains("\"x\""));
-        assert!(matches!(
-            Signer::new(account).err(),
-            Some(ServiceAccountError::Pem)
-        ));
-    }
 }

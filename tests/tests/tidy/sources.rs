@@ -15,29 +15,8 @@ const LONG: &[(&str, &str)] = &[
         "one request's way through a double, fault by fault",
     ),
     (
-        "notifier/src/provider/fcm/encode.rs",
-        "one message, most of it a table of tests",
-    ),
-    (
         "notifier/src/provider/fcm/classify.rs",
         "one table, most of it tests",
-    ),
-    (
-        "notifier/src/provider/config.rs",
-        "one section, half of it tests",
-    ),
-    (
-        "notifier/src/credential/oauth.rs",
-        "one token's life, half of it tests",
-    ),
-    (
-        "nats/tests/contract/topology.rs",
-        "one suite: each refusal beside what is not refused",
-    ),
-    ("nats/src/index/tests.rs", "one suite about one fold"),
-    (
-        "fetcher/tests/recorded_feeds.rs",
-        "one suite: a recorded feed is a page of figures",
     ),
     (
         "fetcher/tests/with_broker.rs",

@@ -1,6 +1,11 @@
 //! Whose a token is, where one waits for a confirmation or should.
 
+use jiff::Timestamp;
+use serde_json::json;
+
 use super::*;
+use crate::device::Holding;
+use crate::topic::Topic;
 
 /// A document whose token is another user's, as it is stored while it waits.
 fn pending(token: &str, user: &str) -> Device {
