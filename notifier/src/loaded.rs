@@ -128,3 +128,47 @@ fn notification(event: &Event, expires_at: Timestamp) -> Notification {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fanfare_nats::event::{Content, Guarantee, SourceName, Urgency};
+    use fanfare_nats::policy::Retry;
+    use fanfare_nats::{DeviceId, Level, Topic};
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(topic: Topic) -> Notification {
+        let data = json!({"nonce": "n-1", "other": 7});
+        let event = Event {
+            source: SourceName::api(),
+            item: "one".to_owned(),
+            level: Level::First,
+            topics: vec![topic],
+            kind: "x".to_owned(),
+            occurred_at: None,
+            expires_at: Timestamp::UNIX_EPOCH,
+            urgency: Urgency::Urgent,
+            guarantee: Guarantee::AtLeastOnce,
+            retry: Retry::DEFAULT,
+            digest: None,
+            traceparent: None,
+            content: Content {
+                data: data.as_object().unwrap().clone(),
+                ..Content::default()
+            },
+        };
+        notification(&event, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_nonce_has_a_key_of_its_own_and_no_other_event_can_bring_one() {
+        let phone = DeviceId::parse("phone").unwrap();
+        let challenge = told(Topic::of_challenge(&phone));
+        assert_eq!(challenge.challenge.as_deref(), Some("n-1"));
+        assert!(challenge.data.is_empty(), "{challenge:?}");
+        let event = told(Topic::parse("news").unwrap());
+        assert_eq!(event.challenge, None);
+        assert_eq!(event.data["nonce"], "n-1", "it is the poster's own word");
+    }
+}

@@ -1,6 +1,7 @@
 //! A token that is another user's moves when its challenge is answered, and not before: whichever node
 //! takes the registration in, and whatever it knows then.
 
+mod limits;
 pub(crate) mod node;
 mod nodes;
 mod tenants;
@@ -126,6 +127,10 @@ async fn a_token_of_another_user_moves_when_its_challenge_is_answered() {
     let wrong = confirm(&api, HIS, &"0".repeat(52)).await;
     wrong.check_problem(409, "challenge_failed");
     assert_eq!(wrong.body["attempts_left"], MAX_CHALLENGE_ATTEMPTS - 1);
+    // It counts, however often he registers within the minute.
+    pending(&api, HIS, &device("token", "bob")).await;
+    let wrong = confirm(&api, HIS, &"0".repeat(52)).await;
+    assert_eq!(wrong.body["attempts_left"], MAX_CHALLENGE_ATTEMPTS - 2);
     let odd = confirm(&api, HIS, "x").await;
     odd.check_problem(422, "invalid_fields");
     // A pattern more does not confirm it.
@@ -256,7 +261,9 @@ async fn a_token_is_challenged_once_a_minute_whichever_device_asks() {
         if window(&first) != window(&other) {
             continue;
         }
-        let wait: u64 = second.header("retry-after").parse().unwrap();
+        let wait: i64 = second.header("retry-after").parse().unwrap();
+        let asked_at = other.asked_at.as_second();
+        assert_eq!((asked_at + wait) % 60, 0, "{second:?}");
         assert!((1..=60).contains(&wait), "{second:?}");
         let told = told(&sent(&api, &other).await);
         let useless = confirm(&api, &path, &told).await;

@@ -1,10 +1,13 @@
 //! Every error is a problem document, the framework's own included.
 
+use std::time::Duration;
+
 use fanfare_api::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::harness::Api;
 
@@ -148,18 +151,40 @@ async fn all_invalid_fields_are_named_at_once_and_none_is_quoted() {
         .check_problem(404, "no_such_device");
 }
 
-#[tokio::test]
-async fn a_body_that_does_not_come_is_a_problem() {
-    let api = Api::start().await;
+/// What is answered on a connection on which the client would go on, until the server ends it.
+async fn answered_for_good(api: &Api, length: usize, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(api.address()).await.unwrap();
-    let head = "POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
-                content-type: application/json\r\ncontent-length: 10\r\n\r\n{";
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("application/problem+json"), "{answer}");
-    assert!(answer.contains(r#""code":"request_timeout""#), "{answer}");
+    stream.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8(answer).unwrap();
+    // Reset or closed: it has ended.
+    assert!(read.is_ok(), "it goes on: {answer}");
+    let (head, _) = answer.split_once("\r\n\r\n").unwrap();
+    let says_so = head.lines().any(|it| it == "connection: close");
+    assert!(says_so, "{answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_refusal_that_leaves_a_body_unread_ends_its_connection() {
+    let api = Api::start().await;
+    let part = vec![b' '; 64 * 1024 + 1];
+    let too_large = answered_for_good(&api, 1 << 20, &part).await;
+    assert!(too_large.starts_with("HTTP/1.1 413 "), "{too_large}");
+    let late = answered_for_good(&api, 10, b"{").await;
+    assert!(late.starts_with("HTTP/1.1 408 "), "{late}");
+    assert!(late.contains("application/problem+json"), "{late}");
+    assert!(late.contains(r#""code":"request_timeout""#), "{late}");
+    // Whose body was read may go on.
+    let refused = api.post_bytes("application/json", b"{".to_vec()).await;
+    refused.check_problem(400, "invalid_json");
+    assert_eq!(refused.header("connection"), "", "{refused:?}");
 }
 
 #[tokio::test]

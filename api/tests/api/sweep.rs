@@ -1,11 +1,11 @@
 //! Registrations that are not renewed are warned of, and end.
 
-use std::time::Duration;
-
 use fanfare_api::{Config, Keys, Metrics, Server};
+use fanfare_nats::bucket::Expect;
 use fanfare_nats::key::{Key, Tenant};
-use fanfare_nats::{Readiness, clock};
+use fanfare_nats::{Device, DeviceId, Readiness, clock};
 use futures::StreamExt;
+use jiff::{Timestamp, ToSpan};
 use prometheus_client::registry::Registry;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -123,6 +123,18 @@ async fn beside(api: &Api, node: &str, config: Config) -> JoinSet<()> {
     serving
 }
 
+/// As if it had been registered then.
+async fn seen(api: &Api, n: usize, at: Timestamp) {
+    let id = DeviceId::parse(&format!("phone-{n}")).unwrap();
+    let stored = api.broker.device(&id).await.unwrap().unwrap();
+    let device = Device {
+        last_seen: Some(at),
+        ..stored.device
+    };
+    let put = api.broker.put_device(&id, &device, Expect::Any);
+    put.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_sweep_that_dies_is_ended_by_another_that_warns_of_nobody_twice() {
     const DEVICES: usize = 60;
@@ -134,10 +146,17 @@ async fn a_sweep_that_dies_is_ended_by_another_that_warns_of_nobody_twice() {
     let api = Api::start().await; // This one sweeps nothing for 270 days.
     let first = beside(&api, "first", rule()).await;
     // Spread over a while, so that a sweep finds some that are due and some that are not yet.
+    let begun = clock::now();
     for n in 0..DEVICES {
-        let (path, device) = (format!("/v1/devices/phone-{n}"), device(&n.to_string()));
-        assert_eq!(api.put(&path, &[], &device).await.status, 201);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let path = format!("/v1/devices/phone-{n}");
+        let put = api.put(&path, &[], &device(&n.to_string())).await;
+        assert_eq!(put.status, 201);
+        seen(
+            &api,
+            n,
+            begun + 50.milliseconds() * i64::try_from(n).unwrap(),
+        )
+        .await;
     }
     let warned = async || api.get(&format!("{WARNINGS}&limit=200")).await;
     let n_of = |it: &Answer| it.body["items"].as_array().map_or(0, Vec::len);
