@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fanfare_nats::policy::TopicPolicies;
-use fanfare_nats::{AppName, Problem};
+use fanfare_nats::{AppName, Problem, fail};
 use serde::{Deserialize, Serialize};
 
 pub use self::apps::App;
@@ -243,7 +243,7 @@ impl Config {
     pub(crate) fn expiry(&self) -> Option<Rule> {
         let after = written_seconds(&self.registration_expires_after)?;
         let warning = written_seconds(&self.registration_warning)?;
-        let seconds = Duration::from_secs;
+        let seconds = |it| fail::hurried(Duration::from_secs(it));
         Some(Rule::new(seconds(after), seconds(warning)))
     }
 

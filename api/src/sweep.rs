@@ -16,7 +16,7 @@ use fanfare_nats::policy::Retry;
 use fanfare_nats::publish::{PublishEventError, Published};
 use fanfare_nats::registration::Registration;
 use fanfare_nats::tenant::written_text;
-use fanfare_nats::{Broker, Event, Level, Topic, Urgency};
+use fanfare_nats::{Broker, Event, Level, Topic, Urgency, fail};
 use jiff::{SignedDuration, Timestamp};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -106,6 +106,7 @@ async fn sweep(
             Verdict::Warn(expires_at) => {
                 let event = warning(&found, expires_at, now);
                 if matches!(broker.publish(&event, false).await?, Published::Stored(_)) {
+                    fail::point("sweep.warned");
                     metrics.registration_warned();
                     n_warned += 1;
                 }
@@ -114,6 +115,7 @@ async fn sweep(
                 let expect = Expect::Revision(found.revision);
                 match broker.delete_device(&found.id, expect).await {
                     Ok(_) => {
+                        fail::point("sweep.removed");
                         metrics.registration_removed();
                         n_removed += 1;
                     }

@@ -1,11 +1,13 @@
 //! Fail points: the named places where a test kills a process, and the clock that a test steps.
 //!
 //! Compiled into test builds only (feature `fail-points`, which nothing but the tests' own
-//! dev-dependency turns on); elsewhere [`point`] and [`shifted`] are nothing. Each place stands
+//! dev-dependency turns on); elsewhere [`point`], [`shifted`] and [`hurried`] are nothing. Each place stands
 //! between two effects of the path, where the table of deaths in `docs/architecture.md` has a row.
 
 #[cfg(feature = "fail-points")]
 mod armed;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -40,6 +42,13 @@ pub const BESIDE: &[&str] = &[
     "replay.begun",
     "replay.stored",
     "posted.stored",
+    "audit.due",
+    "audit.stored",
+    "challenge.due",
+    "challenge.sent",
+    "import.written",
+    "sweep.warned",
+    "sweep.removed",
 ];
 
 /// Whether there is such a place.
@@ -50,6 +59,7 @@ pub fn is_point(name: &str) -> bool {
 /// The process passes a place; if a test armed it for this passage, the process is killed here.
 ///
 /// Armed by the environment: `FANFARE_CRASH_AT=name:passage` (the first passage is 1) kills,
+/// `name:passage:ms` holds whoever passes for so long before that, while the rest of the process goes on;
 /// `FANFARE_CRASH_AT=count` says on standard error when a place is passed for the first time.
 #[inline]
 pub fn point(name: &'static str) {
@@ -67,4 +77,13 @@ pub fn shifted(now: Timestamp) -> Timestamp {
     return armed::shifted(now);
     #[cfg(not(feature = "fail-points"))]
     now
+}
+
+/// A time that takes days, as this process waits for it: as many times shorter as `FANFARE_HURRY` says.
+#[inline]
+pub fn hurried(time: Duration) -> Duration {
+    #[cfg(feature = "fail-points")]
+    return armed::hurried(time);
+    #[cfg(not(feature = "fail-points"))]
+    time
 }

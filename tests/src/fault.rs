@@ -1,6 +1,7 @@
 //! What is done to processes, to their clocks and to the broker's disk.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fanfare_nats::fail::is_point;
 use fanfare_nats::testing::TestServer;
@@ -16,6 +17,8 @@ pub struct CrashAt {
     pub point: &'static str,
     /// At which passage, from 1.
     pub passage: u64,
+    /// How long it stands there before. What does not wait for it shows itself.
+    pub held: Duration,
 }
 
 impl CrashAt {
@@ -26,15 +29,36 @@ impl CrashAt {
     #[track_caller]
     pub fn new(point: &'static str, passage: u64) -> Self {
         assert!(is_point(point), "no such fail point: {point}");
-        Self { point, passage }
+        Self {
+            point,
+            passage,
+            held: Duration::ZERO,
+        }
+    }
+
+    /// The same, after it has stood there for half a second.
+    #[must_use]
+    pub fn held(self) -> Self {
+        Self {
+            held: Duration::from_millis(500),
+            ..self
+        }
     }
 
     /// The variable that arms a process.
     pub fn variable(&self) -> (&'static str, String) {
-        (
-            "FANFARE_CRASH_AT",
-            format!("{}:{}", self.point, self.passage),
-        )
+        let Self {
+            point,
+            passage,
+            held,
+        } = self;
+        // Older executables know no time.
+        let wish = if held.is_zero() {
+            format!("{point}:{passage}")
+        } else {
+            format!("{point}:{passage}:{}", held.as_millis())
+        };
+        ("FANFARE_CRASH_AT", wish)
     }
 }
 

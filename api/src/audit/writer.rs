@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fanfare_nats::audit::{AuditError, Change, MOST};
 use fanfare_nats::permissions::Role;
-use fanfare_nats::{Broker, Tenant};
+use fanfare_nats::{Broker, Tenant, fail};
 use futures::future::join_all;
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
@@ -92,11 +92,13 @@ impl Writer {
         stop: &CancellationToken,
     ) {
         let n = u64::try_from(changes.len()).unwrap_or(u64::MAX);
+        fail::point("audit.due");
         if !self.store(broker, &tenant, &changes, stop).await {
             self.metrics.audited(LOST, n);
             tracing::warn!(n, "changes that nobody was told of have no record");
             return;
         }
+        fail::point("audit.stored");
         self.metrics.audited(STORED, n);
         for it in waiting {
             // Whoever waited and is gone does not mind.

@@ -13,7 +13,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use fanfare_nats::DeviceId;
+use fanfare_nats::{DeviceId, fail};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, stream};
@@ -250,7 +250,10 @@ impl Import {
     fn note(&mut self, done: Done) {
         self.in_flight.remove(&done.id);
         match done.written {
-            Ok((is_new, is_pending)) => self.told.written(is_new, is_pending),
+            Ok((is_new, is_pending)) => {
+                fail::point("import.written");
+                self.told.written(is_new, is_pending);
+            }
             Err(problem) => {
                 self.told.failed(done.line, Some(&done.id), &problem);
                 if problem.is_passing() && self.is_open {

@@ -17,7 +17,7 @@ use fanfare_nats::events::ReadEventError;
 use fanfare_nats::key::{NewSecret, SecretHash};
 use fanfare_nats::policy::Retry;
 use fanfare_nats::publish::{PublishEventError, Published};
-use fanfare_nats::{Broker, Device, DeviceId, Event, Level, ScreenId, Token, Topic, Urgency};
+use fanfare_nats::{Broker, Device, DeviceId, Event, Level, ScreenId, Token, Topic, Urgency, fail};
 use jiff::{SignedDuration, Timestamp};
 use rand::Rng;
 use serde_json::Map;
@@ -151,8 +151,10 @@ pub(super) async fn send(
     let Some(event) = event(id, device, nonce) else {
         return Ok(Sent::Now);
     };
+    fail::point("challenge.due");
     match broker.publish(&event, false).await? {
         Published::Stored(_) => {
+            fail::point("challenge.sent");
             metrics.challenge_sent();
             Ok(Sent::Now)
         }

@@ -19,7 +19,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 enum Wish {
     Nothing,
     Count,
-    Crash { point: String, passage: u64 },
+    Crash {
+        point: String,
+        passage: u64,
+        held: Duration,
+    },
 }
 
 static WISH: LazyLock<Wish> =
@@ -45,12 +49,14 @@ fn wish(text: &str) -> Wish {
     let Some((point, passage)) = text.split_once(':') else {
         return Wish::Nothing;
     };
-    match passage.parse() {
-        Ok(passage) if is_point(point) => Wish::Crash {
+    let (passage, held_ms) = passage.split_once(':').unwrap_or((passage, "0"));
+    match (passage.parse(), held_ms.parse()) {
+        (Ok(passage), Ok(held_ms)) if is_point(point) => Wish::Crash {
             point: point.to_owned(),
             passage,
+            held: Duration::from_millis(held_ms),
         },
-        Ok(_) | Err(_) => Wish::Nothing,
+        _ => Wish::Nothing,
     }
 }
 
@@ -65,12 +71,31 @@ pub(super) fn pass(name: &'static str) {
                 eprintln!("fanfare fail point passed: {name}");
             }
         }
-        Wish::Crash { point, passage } => {
+        Wish::Crash {
+            point,
+            passage,
+            held,
+        } => {
             if point == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *passage {
+                hold(*held);
                 eprintln!("fanfare fail point kills here: {name}");
                 die();
             }
         }
+    }
+}
+
+/// Whoever passes stands still, and what he has woken goes on.
+fn hold(held: Duration) {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    if held.is_zero() {
+        return;
+    }
+    let runtime = Handle::try_current().map(|it| it.runtime_flavor());
+    if matches!(runtime, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(|| std::thread::sleep(held));
+    } else {
+        std::thread::sleep(held);
     }
 }
 
@@ -115,19 +140,37 @@ pub(super) fn shifted(now: Timestamp) -> Timestamp {
     now.checked_add(shift.by).unwrap_or(now)
 }
 
+/// What is no number from 1 hurries nobody.
+static HURRY: LazyLock<u32> = LazyLock::new(|| {
+    let times = variable("FANFARE_HURRY").and_then(|it| it.parse().ok());
+    times.unwrap_or(1).max(1)
+});
+
+pub(super) fn hurried(time: Duration) -> Duration {
+    time / *HURRY
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_a_known_place_and_a_number_arm_a_process() {
-        let crash = Wish::Crash {
+        let crash = |held_ms| Wish::Crash {
             point: "plan.taken".to_owned(),
             passage: 3,
+            held: Duration::from_millis(held_ms),
         };
-        assert_eq!(wish("plan.taken:3"), crash);
+        assert_eq!(wish("plan.taken:3"), crash(0));
+        assert_eq!(wish("plan.taken:3:250"), crash(250));
         assert_eq!(wish("count"), Wish::Count);
-        for text in ["", "plan.taken", "plan.taken:x", "plan.tkane:1"] {
+        for text in [
+            "",
+            "plan.taken",
+            "plan.taken:x",
+            "plan.taken:1:x",
+            "plan.tkane:1",
+        ] {
             assert_eq!(wish(text), Wish::Nothing, "{text}");
         }
     }

@@ -1,6 +1,11 @@
 //! Processes that are killed in the middle of work beside the path: whoever repeats it ends it.
 
-use std::net::{SocketAddr, TcpListener};
+mod challenged;
+mod imported;
+mod recorded;
+mod swept;
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fanfare_sim::script::{Answer, Rule};
@@ -151,9 +156,6 @@ async fn an_api_killed_in_a_replay_sends_nothing_twice_and_the_next_replay_ends_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetcher_killed_before_it_answers_is_posted_to_again_and_stores_each_item_once() {
     const SECRET: &str = "0123456789abcdef";
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    drop(listener);
     let pipeline = Pipeline::start(Setup {
         extra: format!(
             r#"
@@ -164,7 +166,7 @@ title = "Order {{{{ item.id }}}}"
 topics = ["orders.new"]
 
 [[source.input]]
-webhook = "{at}"
+webhook = "127.0.0.1:0"
 items = "$.orders[*]"
 secret = "{SECRET}"
 secret_header = "x-secret"
@@ -181,19 +183,16 @@ secret_header = "x-secret"
     })
     .await;
     first.drain(&[]).await;
-    let post = async |ids: [String; 2]| {
+    let listens = async |fetcher: &Process| {
+        let message = "listening for what is posted";
+        fetcher.address(message, "address").await
+    };
+    let post = async |at: SocketAddr, ids: [String; 2]| {
         let orders = ids.map(|it| json!({"id": it}));
         let request = client().post(format!("http://{at}/v1/sources/shop/items"));
         let request = request.header("x-secret", SECRET);
         let sent = request.json(&json!({ "orders": orders })).send().await;
         sent.map(|it| it.status().as_u16())
-    };
-    let opened = async || {
-        eventually("it listens", async || {
-            let stream = tokio::net::TcpStream::connect(at).await;
-            stream.map(drop).map_err(|error| error.to_string())
-        })
-        .await;
     };
     let places = ["fetch.before-publish", "fetch.published", "posted.stored"];
     for (n, point) in places.into_iter().enumerate() {
@@ -201,14 +200,14 @@ secret_header = "x-secret"
         let crash = CrashAt::new(point, 1);
         let killed = pipeline.begin("fetcher", &format!("k{n}"), &[crash.variable()]);
         killed.ready().await;
-        opened().await;
-        assert!(post(ids()).await.is_err(), "{point}: it answered");
+        let at = listens(&killed).await;
+        assert!(post(at, ids()).await.is_err(), "{point}: it answered");
         died(killed, &crash).await;
         let successor = pipeline.role("fetcher", &format!("s{n}")).await;
-        opened().await;
+        let at = listens(&successor).await;
         // The sender tries again, and once more because its network lost the answer.
         for _ in 0..2 {
-            assert_eq!(post(ids()).await.unwrap(), 202, "{point}");
+            assert_eq!(post(at, ids()).await.unwrap(), 202, "{point}");
         }
         assert_eq!(pipeline.stored_events().await.len(), 2 * (n + 1), "{point}");
         successor.drain(&["WARN"]).await;

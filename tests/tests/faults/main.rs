@@ -2,7 +2,12 @@
 //! the doubles. The long campaign does the same by the thousand: `docs/reliability.md`.
 //!
 //! A fault that did not bite shows nothing: each test says how it knows that its fault did.
-#![expect(clippy::panic, reason = "support functions of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "support functions of tests"
+)]
 
 mod beside;
 mod broker;
