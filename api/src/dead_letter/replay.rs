@@ -221,8 +221,11 @@ pub(crate) fn read(body: Value, now: Timestamp) -> Result<Asked, Vec<Flaw>> {
         let names = ["reason", "app", "event"];
         let is_filter = names.iter().any(|it| fields.has(it));
         let mut numbers = fields.items("letters", MOST, &mut flaws, |it, at, flaws| {
-            let number = it.as_u64().filter(|it| *it > 0);
-            flaws.keep(at, number.ok_or_else(|| "must be a letter's number".into()))
+            let number = number(&it).and_then(|it| match it {
+                0 => Err(NO_NUMBER.into()),
+                it => Ok(it),
+            });
+            flaws.keep(at, number)
         });
         numbers.sort_unstable();
         numbers.dedup();
@@ -232,10 +235,7 @@ pub(crate) fn read(body: Value, now: Timestamp) -> Result<Asked, Vec<Flaw>> {
             event: fields.optional("event", &mut flaws, event),
             since: None,
         };
-        let after = fields.optional("after", &mut flaws, |it| {
-            it.as_u64()
-                .ok_or_else(|| "must be a letter's number".into())
-        });
+        let after = fields.optional("after", &mut flaws, |it| number(&it));
         let is_dry_run = fields.optional("dry_run", &mut flaws, |it| {
             it.as_bool().ok_or_else(|| "must be true or false".into())
         });
@@ -285,6 +285,14 @@ fn which(
         }
     }
     None
+}
+
+const NO_NUMBER: &str = "must be a letter's number";
+
+/// As far as the contract's `int64` goes.
+fn number(value: &Value) -> Read<u64> {
+    let number = value.as_i64().and_then(|it| u64::try_from(it).ok());
+    number.ok_or_else(|| NO_NUMBER.into())
 }
 
 fn reason(value: Value) -> Read<Reason> {
@@ -340,6 +348,9 @@ mod tests {
         check_refused(json!({"letters": [0]}), "/letters/0");
         check_refused(json!({"letters": [1], "app": "ios"}), "/letters");
         check_refused(json!({"letters": [1], "after": 1}), "/after");
+        let beyond = i64::MAX.unsigned_abs() + 1;
+        check_refused(json!({"letters": [beyond]}), "/letters/0");
+        check_refused(json!({"app": "ios", "after": beyond}), "/after");
         check_refused(json!({"reason": "poisn"}), "/reason");
         check_refused(json!({"app": "ios", "event": "us7"}), "/event");
         check_refused(json!({"app": "ios", "expires_in": "25h"}), "/expires_in");
