@@ -202,7 +202,7 @@ async fn two_machines_and_a_witness_lose_a_machine_and_carry_on_over_tls() {
     drop(strangers);
 
     let (api, notifier) = (room.role("api"), room.role("notifier"));
-    api.register("d-1", 201).await;
+    api.register("d-1").await;
     notifier.says("notifier takes events and tasks").await;
     api.post("before").await;
     eventually("a push", async || {

@@ -71,7 +71,7 @@ async fn a_key_is_made_asked_for_and_taken_back_and_its_secret_is_nowhere() {
     let at = folder.path();
     let server = binary().await.display().to_string();
     let up = Fanfare::start(own(at, &["up", "--nats-server", &server]));
-    up.register("d-1", 201).await;
+    up.register("d-1").await;
     assert!(up.printed().contains("asks for no key until there is one"));
     assert!(!keys(at, &["list"]).await.contains("backend"));
 

@@ -38,7 +38,7 @@ async fn a_broker_is_killed_the_others_carry_on_and_all_is_there_after_a_restart
     let first = up(folder.path());
     let url = first.says("  URL").await;
     let servers = processes(&first).await;
-    first.register("d-1", 201).await;
+    first.register("d-1").await;
     first.post("before").await;
 
     kill_process(
@@ -47,7 +47,7 @@ async fn a_broker_is_killed_the_others_carry_on_and_all_is_there_after_a_restart
     )
     .unwrap();
     // Accepted while one of three is missing, or just being elected around.
-    first.register("d-2", 201).await;
+    first.register("d-2").await;
     first.post("while").await;
     first.says("the nats-server is back").await;
     first.post("after").await;
