@@ -11,6 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, ArrayBuilder, SchemaType};
+use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 
 use super::{judged, no_such_letter, word};
 use crate::audit::{About, NothingChanged};
@@ -37,7 +39,7 @@ const USUAL: SignedDuration = SignedDuration::from_hours(1);
 #[expect(dead_code, reason = "described here, read by hand")]
 pub(crate) struct Document {
     /// These.
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(schema_with = numbers)]
     letters: Option<Vec<u64>>,
     /// Only these: `refused`, `invalid`, `poison` or `advisory`.
     #[schema(pattern = "^(refused|invalid|poison|advisory)$")]
@@ -56,6 +58,21 @@ pub(crate) struct Document {
     /// How long it is worth sending from now on: 1m to 24h, an hour if nothing is said.
     #[schema(example = "1h", max_length = 32)]
     expires_in: Option<String>,
+}
+
+/// The numbers of letters, which begin with 1.
+fn numbers() -> Array {
+    let number = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(1));
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .description(Some("These."))
+        .items(number)
+        .min_items(Some(1))
+        .max_items(Some(MOST))
+        .build()
 }
 
 /// What is asked for.

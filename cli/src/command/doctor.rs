@@ -85,6 +85,7 @@ impl Doctor {
             .count()
         {
             0 => Ok(()),
+            1 => Err(anyhow::anyhow!("one of the findings is trouble").into()),
             n => Err(anyhow::anyhow!("{n} of the findings are trouble").into()),
         }
     }

@@ -78,6 +78,8 @@ async fn doctor_names_what_is_wrong_and_is_content_when_it_is_mended() {
     let (code, printed) = stage.run(&["doctor"]).await;
     assert_eq!(code, Some(1), "{printed}");
     assert!(printed.contains("there is no notifier"), "{printed}");
+    let verdict = "one of the findings is trouble";
+    assert!(printed.contains(verdict), "{printed}");
 
     let _running = stage.roles(&["notifier"], "").await;
     let monitoring = stage.server.monitoring_url();
