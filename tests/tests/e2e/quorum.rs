@@ -65,6 +65,8 @@ async fn without_quorum_every_role_waits_says_so_and_goes_on_by_itself() {
         .await;
     api.post("before", &["all"]).await;
     all_served(&pipeline, 1).await;
+    // And recorded: of what is not, the pushes would be made again.
+    pipeline.settled().await;
     let n_stored = fetcher.metric("fanfare_events_total").await;
 
     strike(&pipeline, false).await;
