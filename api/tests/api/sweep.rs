@@ -144,20 +144,19 @@ async fn a_sweep_that_dies_is_ended_by_another_that_warns_of_nobody_twice() {
         ..Config::default()
     };
     let api = Api::start().await; // This one sweeps nothing for 270 days.
-    let first = beside(&api, "first", rule()).await;
-    // Spread over a while, so that a sweep finds some that are due and some that are not yet.
-    let begun = clock::now();
     for n in 0..DEVICES {
         let path = format!("/v1/devices/phone-{n}");
         let put = api.put(&path, &[], &device(&n.to_string())).await;
         assert_eq!(put.status, 201);
-        seen(
-            &api,
-            n,
-            begun + 50.milliseconds() * i64::try_from(n).unwrap(),
-        )
-        .await;
     }
+    // Spread over a while, so that a sweep finds some that are due and some that are not yet; however
+    // long it took to register them.
+    let begun = clock::now();
+    let seen_at = |n| (n, begun + 50.milliseconds() * i64::try_from(n).unwrap());
+    futures::stream::iter((0..DEVICES).map(seen_at))
+        .for_each_concurrent(16, |(n, at)| seen(&api, n, at))
+        .await;
+    let first = beside(&api, "first", rule()).await;
     let warned = async || api.get(&format!("{WARNINGS}&limit=200")).await;
     let n_of = |it: &Answer| it.body["items"].as_array().map_or(0, Vec::len);
     let some = eventually(warned, |it| n_of(it) > 0).await;
