@@ -6,13 +6,13 @@
     reason = "support functions of tests"
 )]
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fanfare_nats_server::process::{Child, Launch, Line, Output, Signal};
+use fanfare_nats_server::server::free_ports;
 use fanfare_nats_server::{Download, Environment, Options, Server, obtain};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,14 +68,6 @@ async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 /// A `fanfare up` that is ready, and the process id of its nats-server.
 struct Up {
     child: Child,
@@ -87,7 +79,7 @@ struct Up {
 impl Up {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let admin = free_port();
+        let admin = free_ports(1).unwrap().remove(0);
         let launch = fanfare(folder.path())
             .args(["up", "--ephemeral", "--download"])
             .env("FANFARE__ADMIN__LISTEN", format!("127.0.0.1:{admin}"));
@@ -106,9 +98,12 @@ impl Up {
                 .filter(|it| it.status().is_success())
         })
         .await;
-        let introduced = printed.lock().unwrap().join("\n");
-        let (_, rest) = introduced.split_once("process ").unwrap();
-        let server = rest.lines().next().unwrap().parse().unwrap();
+        let server = eventually("its server", async || {
+            let introduced = printed.lock().unwrap().join("\n");
+            let (_, rest) = introduced.split_once("process ")?;
+            rest.lines().next()?.parse().ok()
+        })
+        .await;
         assert!(is_alive(server));
         Self {
             child,

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use reqwest::{Client, Response};
 use ring::hmac;
 use serde_json::{Value, json};
-use support::fetcher::{Fetcher, eventually};
+use support::fetcher::{Fetcher, eventually, freeze};
 
 const SECRET: &str = "c2VjcmV0IG9mIHR3ZW50eS1mb3VyIGJ5dGVz";
 
@@ -56,13 +56,20 @@ fn now() -> i64 {
     Timestamp::now().as_second()
 }
 
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
 /// Posts a body as a sender that knows a secret.
 async fn post(address: SocketAddr, secret: &str, body: &[u8]) -> Response {
+    post_by(&client(), address, secret, body).await
+}
+
+async fn post_by(client: &Client, address: SocketAddr, secret: &str, body: &[u8]) -> Response {
     let (id, at) = ("msg_1", now());
     let key = hmac::Key::new(hmac::HMAC_SHA256, &BASE64.decode(secret).unwrap());
     let signed = [format!("{id}.{at}.").as_bytes(), body].concat();
     let signature = BASE64.encode(hmac::sign(&key, &signed));
-    let client = Client::builder().no_proxy().build().unwrap();
     client
         .post(format!("http://{address}/v1/sources/shop/items"))
         .header("webhook-id", id)
@@ -113,8 +120,7 @@ async fn what_is_posted_is_stored_once_whoever_of_two_fetchers_is_posted_to() {
     assert_eq!(first.n_stored("shop") + second.n_stored("shop"), 3);
     assert_eq!(second.of("shop").n_events(EventResult::Already), 1);
     first.stop().await;
-    let refused = Client::builder().no_proxy().build().unwrap();
-    let refused = refused.get(format!("http://{one}/")).send().await;
+    let refused = client().get(format!("http://{one}/")).send().await;
     assert!(refused.unwrap_err().is_connect());
     second.stop().await;
 }
@@ -130,7 +136,7 @@ async fn what_is_not_proven_or_not_readable_is_refused_and_nothing_of_it_stored(
     assert_eq!(post(at, SECRET, b"{").await.status(), 422);
     assert_eq!(post(at, SECRET, b"{\"news\": []}").await.status(), 422);
     assert_eq!(post(at, SECRET, &[b' '; 4097]).await.status(), 413);
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = client();
     let path = |path: &str| format!("http://{at}{path}");
     let bare = client
         .post(path("/v1/sources/shop/items"))
@@ -161,7 +167,8 @@ async fn nobody_is_told_that_a_document_is_stored_while_the_broker_is_away() {
     let fetcher = Fetcher::start(&server, "f1", &config(at)).await;
     opened(at).await;
     assert_eq!(post(at, SECRET, &orders(&["a"])).await.status(), 202);
-    server.server().freeze().unwrap();
+    let asker = server.broker("asker").await;
+    freeze(&mut server, &asker).await;
     let body = orders(&["b"]);
     let waiting = post(at, SECRET, &body);
     let answered = tokio::time::timeout(std::time::Duration::from_secs(3), waiting).await;
@@ -169,8 +176,10 @@ async fn nobody_is_told_that_a_document_is_stored_while_the_broker_is_away() {
     // So many wait; the others are told at once to come again, and nobody that it is stored.
     let ids: Vec<String> = (0..70).map(|n| format!("c{n}")).collect();
     let bodies: Vec<_> = ids.iter().map(|it| orders(&[it])).collect();
+    // One client: to make so many takes seconds.
+    let client = client();
     let posts = bodies.iter().map(async |body| {
-        let waiting = post(at, SECRET, body);
+        let waiting = post_by(&client, at, SECRET, body);
         let answered = tokio::time::timeout(std::time::Duration::from_secs(6), waiting);
         let answer = answered.await.ok()?;
         let again = answer.headers().get("retry-after").cloned();
@@ -193,7 +202,6 @@ async fn nobody_is_told_that_a_document_is_stored_while_the_broker_is_away() {
     })
     .await;
     let source = SourceName::parse("shop").unwrap();
-    let asker = server.broker("asker").await;
     for id in ["a", "b"] {
         let levels = asker
             .stored_levels(&source, &ScreenId::new(&source, id))

@@ -20,7 +20,7 @@ use fanfare_nats::testing::TestServer;
 use fanfare_nats::{Broker, Level};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use support::fetcher::{Fetcher, equal, eventually};
+use support::fetcher::{Fetcher, equal, eventually, freeze};
 use support::server::{Asked, Server, answer};
 use support::socket::Socket;
 
@@ -329,7 +329,8 @@ async fn while_the_broker_is_away_nothing_is_lost_and_the_cursor_waits() {
     feed.taken_in("a").await;
     eventually(async || equal("open sockets", socket.n_open(), 1)).await;
 
-    server.server().freeze().unwrap();
+    let asker = server.broker("asker").await;
+    freeze(&mut server, &asker).await;
     for n in 0..200 {
         let frame = json!({"data": feed.quake(&format!("ws{n}"), 5.0)});
         socket.send(frame.to_string());

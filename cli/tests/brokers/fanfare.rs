@@ -1,11 +1,13 @@
 //! The executable in a folder of its own, and what it prints and answers.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "support functions of tests"
 )]
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use fanfare_nats_server::process::{Child, Launch, Line, Output};
 use fanfare_nats_server::{Download, Environment, obtain};
 use reqwest::{Client, StatusCode};
+use serde_json::Value;
 
 /// Longer than an election takes, and than two messages lie that a dying server had marked as delivered
 /// and did not send: an event, and then its task, for an `ack_wait` of 30 s each (seen once in fifty).
@@ -183,9 +186,15 @@ impl Fanfare {
     }
 }
 
-/// How often each event was pushed, by its title.
+/// How many devices got a push of an event, by its title: one whose receipt was lost with a broker is
+/// made again.
 pub(crate) fn pushes(folder: &Path, title: &str) -> usize {
     let text = std::fs::read_to_string(folder.join("pushes")).unwrap_or_default();
-    let wanted = format!("\"{title}\"");
-    text.lines().filter(|it| it.contains(&wanted)).count()
+    let pushes = text
+        .lines()
+        .filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    let devices = pushes
+        .filter(|it| it["title"] == title)
+        .map(|it| it["device"].to_string());
+    devices.collect::<BTreeSet<_>>().len()
 }

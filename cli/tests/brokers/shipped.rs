@@ -228,7 +228,7 @@ impl Machine {
         let answer = self
             .client
             .get(url)
-            .timeout(Duration::from_secs(2))
+            .timeout(Duration::from_secs(20))
             .send()
             .await;
         let text = answer.unwrap().text().await.unwrap();

@@ -71,8 +71,9 @@ async fn what_was_recorded_is_not_repeated_and_what_came_later_comes_again() {
 
     stage.set_latency(Duration::from_millis(400));
     let running = stage.post(at, "running").await;
-    // Twice the concurrency: what was sent first is recorded.
+    // Twice the concurrency: what was sent first is recorded. The others take longer than a backup.
     reached(&stage, &running, 64).await;
+    stage.set_latency(Duration::from_secs(3));
     let folder = stage.path("backup");
     let (code, printed) = stage.run(&["admin", "backup", &folder]).await;
     assert_eq!(code, Some(0), "{printed}");

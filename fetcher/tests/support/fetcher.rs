@@ -76,6 +76,17 @@ impl Fetcher {
     }
 }
 
+/// Freezes the broker. The signal is sent, but each thread of the server stops when it comes to it, so
+/// `asker`, which is connected, asks until nobody answers.
+pub async fn freeze(server: &mut TestServer, asker: &Broker) {
+    server.server().freeze().unwrap();
+    let silence = Duration::from_millis(300);
+    while tokio::time::timeout(silence, asker.control_get("nothing"))
+        .await
+        .is_ok()
+    {}
+}
+
 /// Waits until `state` says `Ok`; fails with what it said last.
 #[track_caller]
 pub fn eventually<S: AsyncFnMut() -> Result<(), String>>(state: S) -> impl Future<Output = ()> {

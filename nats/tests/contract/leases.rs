@@ -89,14 +89,14 @@ async fn a_holder_that_falls_silent_is_followed_when_its_record_expires_and_not_
 ) {
     let (first, second) = (server.broker("n1").await, server.broker("n2").await);
     let (mut first, mut second) = (candidate(&first), candidate(&second));
-    let held = acquired(&mut first).await;
     let began = Instant::now();
+    let held = acquired(&mut first).await;
     let next = acquired(&mut second).await;
     let took = began.elapsed();
     assert!(held.is_over(), "it stops before another one begins");
     assert!(next.number() > held.number());
     assert!(took > times().stop_after, "{took:?}");
-    assert!(took < times().ttl + Duration::from_secs(2), "{took:?}");
+    assert!(took < times().ttl + Duration::from_secs(4), "{took:?}");
     // The first one comes back, and the marker of the expiry was no obstacle: the record lives.
     let began = Instant::now();
     acquired(&mut first).await;
@@ -265,12 +265,13 @@ async fn a_lease_is_handed_over_to_whoever_an_operator_prefers(server: TestServe
     let began = Instant::now();
     let mut also = others.clone();
     let (next, refused) = tokio::join!(
-        second.acquire(&mut also),
+        async { (second.acquire(&mut also).await, began.elapsed()) },
         tokio::time::timeout(Duration::from_secs(3), first.acquire(&mut others)),
     );
+    let (next, took) = next;
     assert!(refused.is_err(), "whoever let go stands back");
     assert!(next.number() > held.number());
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert!(took < Duration::from_secs(4), "{took:?}");
     operator.forget_preference(Some(&source)).await.unwrap();
     let error = operator.forget_preference(None).await.unwrap_err();
     assert!(matches!(error, LeaseError::NoPreference), "{error:?}");

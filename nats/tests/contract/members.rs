@@ -66,13 +66,13 @@ async fn members_are_those_who_said_so_and_did_not_say_goodbye(server: TestServe
 async fn a_member_that_falls_silent_is_forgotten_and_may_come_back(server: TestServer) {
     let broker = server.broker("n1").await;
     let own = member(&broker, "notifier");
+    let began = tokio::time::Instant::now();
     broker.put_member(&own).await.unwrap();
     become_nodes(&broker, "notifier", &["n1"]).await;
-    let began = tokio::time::Instant::now();
     become_nodes(&broker, "notifier", &[]).await;
     let took = began.elapsed();
     assert!(TTL < took + Duration::from_secs(1), "{took:?}");
-    assert!(took < TTL + Duration::from_secs(3), "{took:?}");
+    assert!(took < TTL + Duration::from_secs(8), "{took:?}");
     // The marker of its expiry is no obstacle, and the new record goes away like the first.
     broker.put_member(&own).await.unwrap();
     become_nodes(&broker, "notifier", &["n1"]).await;
