@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::stage::{Stage, assert_accepted, push, unavailable};
 
-const SOON: Duration = Duration::from_millis(500);
+/// What a busy machine keeps to, its first handshake among it, and nobody waits for long.
+const SOON: Duration = Duration::from_secs(2);
 
 fn milliseconds(n: u64) -> Latency {
     Latency::fixed(Duration::from_millis(n))
@@ -222,7 +223,7 @@ async fn an_error_without_end_is_cut_off_and_what_the_server_did_before_is_not_k
 #[tokio::test]
 async fn a_connection_that_fell_silent_is_found_by_ping_and_replaced() {
     let stage = Stage::new().await.watchful();
-    let app = stage.apns_within(Duration::from_secs(5));
+    let app = stage.apns_within(Duration::from_secs(9));
     assert_accepted(&push(&app).await);
     assert_eq!(
         stage
@@ -236,7 +237,7 @@ async fn a_connection_that_fell_silent_is_found_by_ping_and_replaced() {
         (Scope::Connection, true, None)
     );
     assert!(
-        began.elapsed() < Duration::from_secs(2),
+        began.elapsed() < Duration::from_secs(6),
         "{:?}",
         began.elapsed()
     );
