@@ -23,14 +23,16 @@ pub struct Api {
     client: Client,
 }
 
-/// An HTTP client that uses no proxy.
+/// An HTTP client that uses no proxy and knows no authority: to read the machine's takes 20 ms, and whoever
+/// waits for a state makes many.
 ///
 /// # Panics
 /// If the TLS provider is missing, which it is not.
 pub fn client() -> Client {
     // Installed by another test before is as good.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().unwrap()
+    let builder = Client::builder().no_proxy().tls_certs_only([]);
+    builder.build().unwrap()
 }
 
 impl Api {
