@@ -20,6 +20,7 @@ pub struct Message {
     raw: jetstream::Message,
     delivered: u64,
     seq: u64,
+    n_behind: u64,
     metrics: Metrics,
     settled: bool,
 }
@@ -89,12 +90,13 @@ impl std::fmt::Debug for Message {
 
 impl Message {
     pub(crate) fn new(message: jetstream::Message, metrics: &Metrics) -> Self {
-        let (delivered, seq) = match message.info() {
+        let (delivered, seq, n_behind) = match message.info() {
             Ok(info) => (
                 u64::try_from(info.delivered).unwrap_or(1),
                 info.stream_sequence,
+                info.pending,
             ),
-            Err(_) => (1, 0), // Not a consumer's message; it cannot be decoded either.
+            Err(_) => (1, 0, 0), // Not a consumer's message; it cannot be decoded either.
         };
         if delivered > 1 {
             metrics.redeliveries.inc();
@@ -103,6 +105,7 @@ impl Message {
             raw: message,
             delivered,
             seq,
+            n_behind,
             metrics: metrics.clone(),
             settled: false,
         }
@@ -117,6 +120,11 @@ impl Message {
     /// Its stream sequence.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Messages that waited behind it in its durable when it was delivered.
+    pub fn n_behind(&self) -> u64 {
+        self.n_behind
     }
 
     /// Its subject.

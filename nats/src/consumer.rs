@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, Config, PullConsumer, pull};
 use thiserror::Error;
 
@@ -11,7 +12,7 @@ use crate::claim::Message;
 use crate::connect::Broker;
 use crate::plan::Lane;
 use crate::pulls::Pulls;
-use crate::stream::{EVENTS_CONSUMER, LANE_EPOCH};
+use crate::stream::{AHEAD_CONSUMER, EVENTS_CONSUMER, LANE_EPOCH};
 use crate::subject::Names;
 
 /// A consumer that reads a stream once and goes away by itself; where it begins and what it takes is
@@ -110,7 +111,7 @@ impl Broker {
     /// # Errors
     /// [`ConsumerError::Bind`].
     pub async fn event_claims(&self) -> Result<Claims, ConsumerError> {
-        self.bind(self.names.events(), EVENTS_CONSUMER.to_owned())
+        self.bind(self.names.events(), EVENTS_CONSUMER.to_owned(), 1)
             .await
     }
 
@@ -119,11 +120,22 @@ impl Broker {
     /// # Errors
     /// [`ConsumerError::Bind`].
     pub async fn task_claims(&self, lane: &Lane) -> Result<Claims, ConsumerError> {
-        self.bind(self.names.tasks(), Names::send_consumer(lane))
+        self.bind(self.names.tasks(), Names::send_consumer(lane), 1)
             .await
     }
 
-    async fn bind(&self, stream: String, name: String) -> Result<Claims, ConsumerError> {
+    /// Binds the durable that tells of events before their turn.
+    pub(crate) async fn ahead_claims(&self, batch: usize) -> Result<Claims, ConsumerError> {
+        self.bind(self.names.events(), AHEAD_CONSUMER.to_owned(), batch)
+            .await
+    }
+
+    async fn bind(
+        &self,
+        stream: String,
+        name: String,
+        batch: usize,
+    ) -> Result<Claims, ConsumerError> {
         let consumer: PullConsumer = self
             .context
             .get_consumer_from_stream(&name, &stream)
@@ -136,7 +148,7 @@ impl Broker {
         Ok(Claims {
             settings: Arc::new(Settings::new(&consumer.cached_info().config)),
             consumer,
-            pulls: Pulls::new(self.client.clone(), self.context.clone()),
+            pulls: Pulls::new(self.client.clone(), self.context.clone(), batch),
             broker: self.clone(),
             name,
         })
@@ -200,6 +212,19 @@ impl Claims {
             }
             Err(Some(text)) => Err(failed(text)),
             Err(None) => Ok(None),
+        }
+    }
+
+    /// The next message with nothing to settle, of a durable that nobody depends on: its silence is no
+    /// outage.
+    pub(crate) async fn next_told(&self) -> Result<Option<jetstream::Message>, ConsumerError> {
+        match self.pulls.next(&self.consumer).await {
+            Ok(told) => Ok(told),
+            Err(None) => Ok(None),
+            Err(Some(text)) => Err(ConsumerError::Pull {
+                name: self.name.clone(),
+                text,
+            }),
         }
     }
 

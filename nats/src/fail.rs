@@ -38,6 +38,8 @@ pub const POINTS: &[&str] = &[
 
 /// Places beside the path of an event: each in the middle of work that somebody repeats.
 pub const BESIDE: &[&str] = &[
+    "ahead.begun",
+    "ahead.planned",
     "user.removed",
     "replay.begun",
     "replay.stored",

@@ -13,6 +13,7 @@
 //! Architecture invariant: an answer is *yes*, *no* or *not known*, and the three are different
 //! variants. "Not known" is repeated with the same bytes until it is one of the others.
 
+pub mod ahead;
 pub mod audit;
 pub mod batch;
 pub mod bucket;

@@ -26,6 +26,8 @@ const GUARD: Duration = Duration::from_secs(2);
 pub(crate) struct Pulls {
     client: Client,
     context: Context,
+    /// Messages that a pull may bring.
+    batch: usize,
     answers: Mutex<Option<Answers>>,
 }
 
@@ -37,6 +39,8 @@ struct Answers {
     n: u64,
     /// Until when the newest pull may be answered, if it was not.
     open_until: Option<Instant>,
+    /// What it may still bring.
+    n_left: usize,
 }
 
 /// What an answer says.
@@ -62,15 +66,16 @@ fn said(status: Option<StatusCode>, description: Option<&str>) -> Said {
 /// The clone has an inbox of its own.
 impl Clone for Pulls {
     fn clone(&self) -> Self {
-        Self::new(self.client.clone(), self.context.clone())
+        Self::new(self.client.clone(), self.context.clone(), self.batch)
     }
 }
 
 impl Pulls {
-    pub(crate) fn new(client: Client, context: Context) -> Self {
+    pub(crate) fn new(client: Client, context: Context, batch: usize) -> Self {
         Self {
             client,
             context,
+            batch,
             answers: Mutex::default(),
         }
     }
@@ -88,7 +93,7 @@ impl Pulls {
             Some(begun) => begun,
             None => answers.insert(self.begin().await?),
         };
-        let until = begun.pull(consumer).await?;
+        let until = begun.pull(consumer, self.batch).await?;
         loop {
             let Ok(answer) = timeout_at(until, begun.subscription.next()).await else {
                 begun.open_until = None;
@@ -102,7 +107,10 @@ impl Pulls {
             if matches!(said, Said::Message) {
                 // It bears its own subject and does not tell of which pull it is. If it is of an older
                 // one, the newest is still open, and what answers that is the next call's too.
-                begun.open_until = None;
+                begun.n_left = begun.n_left.saturating_sub(1);
+                if begun.n_left == 0 {
+                    begun.open_until = None;
+                }
                 let context = self.context.clone();
                 return Ok(Some(jetstream::Message {
                     message: answer,
@@ -152,6 +160,7 @@ impl Pulls {
             subscription: subscription.map_err(|error| Some(error.to_string()))?,
             n: 0,
             open_until: None,
+            n_left: 0,
         })
     }
 }
@@ -163,14 +172,18 @@ impl Answers {
     }
 
     /// Pulls, unless the pull before may still be answered; until when to wait.
-    async fn pull(&mut self, consumer: &PullConsumer) -> Result<Instant, Option<String>> {
+    async fn pull(
+        &mut self,
+        consumer: &PullConsumer,
+        batch: usize,
+    ) -> Result<Instant, Option<String>> {
         let now = Instant::now();
         if let Some(until) = self.open_until.filter(|it| *it > now) {
             return Ok(until);
         }
         self.n += 1;
         let pull = BatchConfig {
-            batch: 1,
+            batch,
             expires: Some(EXPIRES),
             ..BatchConfig::default()
         };
@@ -178,6 +191,7 @@ impl Answers {
         asked.map_err(|error| Some(error.to_string()))?;
         let until = now + GUARD;
         self.open_until = Some(until);
+        self.n_left = batch;
         Ok(until)
     }
 }

@@ -29,6 +29,8 @@ use crate::subject::Names;
 
 /// The durable that all notifiers take events from.
 pub const EVENTS_CONSUMER: &str = "notifier";
+/// The durable that tells notifiers of events before their turn comes.
+pub const AHEAD_CONSUMER: &str = "notifier-ahead";
 /// Consumer metadata: raised at every re-creation, compared first in claims.
 pub const LANE_EPOCH: &str = "fanfare.lane_epoch";
 
@@ -238,14 +240,23 @@ impl Topology {
             max_deliver: -1,
             ..consumer::pull::Config::default()
         };
-        let mut consumers = vec![(
-            names.events(),
-            consumer::pull::Config {
-                max_ack_pending: 64,
-                max_waiting: 512,
-                ..durable(EVENTS_CONSUMER.to_owned(), names.all("event"))
-            },
-        )];
+        let events = consumer::pull::Config {
+            max_ack_pending: 64,
+            max_waiting: 512,
+            ..durable(EVENTS_CONSUMER.to_owned(), names.all("event"))
+        };
+        // It only tells, and what it has told of is planned in its turn as well: nothing of it has to
+        // be settled, and what is old already has had its turn.
+        let ahead = consumer::pull::Config {
+            durable_name: Some(AHEAD_CONSUMER.to_owned()),
+            filter_subject: names.all("event"),
+            deliver_policy: DeliverPolicy::New,
+            ack_policy: AckPolicy::None,
+            headers_only: true,
+            max_waiting: 512,
+            ..consumer::pull::Config::default()
+        };
+        let mut consumers = vec![(names.events(), events), (names.events(), ahead)];
         consumers.extend(self.lanes.iter().map(|lane| {
             let config = consumer::pull::Config {
                 max_ack_pending: 1000,

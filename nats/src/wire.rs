@@ -133,6 +133,11 @@ fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|it| unescape(it.as_str()))
 }
 
+/// How urgent headers call an event, if that can be read; the payload is not needed.
+pub(crate) fn urgency(headers: &HeaderMap) -> Option<Urgency> {
+    word(headers, "ce-urgency").ok()
+}
+
 fn required(headers: &HeaderMap, name: &'static str) -> Result<String, DecodeEventError> {
     attribute(headers, name).ok_or(DecodeEventError::Attribute(name))
 }

@@ -30,6 +30,7 @@ macro_rules! on_one_and_three {
 }
 
 mod contract {
+    mod ahead;
     mod audit;
     mod backup;
     mod claims;

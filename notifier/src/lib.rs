@@ -9,6 +9,7 @@
 //!
 //! Architecture invariant: requests written minus outcomes durably recorded never exceed the window.
 
+mod ahead;
 mod attempt;
 mod breaker;
 mod clock;
@@ -38,6 +39,7 @@ mod shared;
 mod status;
 mod task_places;
 mod trouble;
+mod turns;
 mod window;
 mod worker;
 

@@ -31,6 +31,8 @@ pub struct Metrics {
     skipped: Family<Reason, Counter>,
     /// Events planned by this process.
     pub planned: Counter,
+    /// Urgent events among them that were planned before their turn.
+    pub planned_ahead: Counter,
     /// Plans that another notifier had stored already.
     pub plans_found: Counter,
     /// Tasks taken up.
@@ -65,6 +67,7 @@ impl Default for Metrics {
             lanes: LaneMetrics::default(),
             skipped: Family::default(),
             planned: Counter::default(),
+            planned_ahead: Counter::default(),
             plans_found: Counter::default(),
             tasks: Counter::default(),
             handed_back: Counter::default(),
@@ -107,6 +110,11 @@ impl Metrics {
         }
         registry.register("skipped", "Not sent, by reason", m.skipped.clone());
         registry.register("events_planned", "Events planned", m.planned.clone());
+        registry.register(
+            "events_planned_ahead",
+            "Urgent events planned before their turn",
+            m.planned_ahead.clone(),
+        );
         registry.register(
             "plans_found",
             "Plans stored by another notifier",

@@ -40,8 +40,9 @@ pub(crate) async fn run(shared: Arc<Shared>, claims: Claims) {
         match claims.next().await {
             Ok(Some(message)) if shared.stop.is_cancelled() => message.nak(None).await,
             Ok(Some(message)) => settle(&shared, &claims, message).await,
-            Ok(None) => {}
+            Ok(None) => shared.turns.none(),
             Err(error) => {
+                shared.turns.unknown();
                 tell(&shared, "events cannot be taken", &"events", &error);
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -63,12 +64,22 @@ async fn settle(shared: &Shared, claims: &Claims, message: Message) {
             None => return bury(shared, message, &error).await,
         },
     };
+    let (seq, n_behind) = (message.seq(), message.n_behind());
+    let turn = shared.turns.begin(seq, event.urgency, n_behind);
     fail::point("plan.taken");
     // A barrier needs a quorum and a plan may be tried for long: on a stop the event goes back. A
     // plan that is stored nevertheless is found by whoever takes it next.
     let planning = async {
+        if turn.is_planned {
+            return Settle::Ack;
+        }
         tokio::select! {
-            settle = plan(shared, message.seq(), event) => settle,
+            (settle, skipped) = plan(shared, seq, event) => {
+                if let Some(reason) = skipped {
+                    shared.metrics.skip(reason, 1);
+                }
+                settle
+            }
             () = stop_grace_over(shared) => Settle::Back(None),
         }
     };
@@ -86,8 +97,12 @@ async fn settle(shared: &Shared, claims: &Claims, message: Message) {
     }
 }
 
-/// Carries out what the event's machine asks for.
-async fn plan(shared: &Shared, seq: u64, event: Event) -> Settle {
+/// Carries out what the event's machine asks for; with the reason if nobody is told.
+pub(crate) async fn plan(
+    shared: &Shared,
+    seq: u64,
+    event: Event,
+) -> (Settle, Option<&'static str>) {
     let mut machine = PlanMachine::new(PlanStart {
         event: event.id(),
         event_seq: seq,
@@ -96,18 +111,17 @@ async fn plan(shared: &Shared, seq: u64, event: Event) -> Settle {
         singles_up_to: shared.broker.singles_up_to(),
         rules: Rules::default(),
     });
-    if event.expires_at <= clock::now() {
-        shared.metrics.skip(EXPIRED, 1);
-    }
+    let mut skipped = (event.expires_at <= clock::now()).then_some(EXPIRED);
     let event = shared.events.keep(seq, event);
     loop {
         let input = match machine.poll(clock::now()) {
-            None => return Settle::Forget, // Each effect is answered, so it always asks for more.
-            Some(PlanEffect::Settle(settle)) => return settle,
+            // Each effect is answered, so it always asks for more.
+            None => return (Settle::Forget, skipped),
+            Some(PlanEffect::Settle(settle)) => return (settle, skipped),
             Some(PlanEffect::Look) => {
                 let standing = standing(shared, &event.event).await;
                 if standing.is_some_and(|it| it.is_superseded) {
-                    shared.metrics.skip(SUPERSEDED, 1);
+                    skipped = Some(SUPERSEDED);
                 }
                 PlanInput::Looked(standing)
             }
@@ -116,7 +130,8 @@ async fn plan(shared: &Shared, seq: u64, event: Event) -> Settle {
                 let revision = shared.follower.barrier().await;
                 let audience = audience(shared, &event.event).await;
                 if shared.follower.is_outdated() {
-                    return Settle::Back(Some(LATER)); // Devices are missing from what was counted.
+                    // Devices are missing from what was counted.
+                    return (Settle::Back(Some(LATER)), skipped);
                 }
                 fail::point("plan.counted");
                 PlanInput::Counted(audience, revision)

@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead;
 use crate::config::Config;
 use crate::follow::{Follower, FollowerEnded};
 use crate::lane::LaneState;
@@ -25,6 +26,7 @@ use crate::share::Seat;
 use crate::shared::{LaneOfProcess, Shared};
 use crate::status;
 use crate::task_places::TaskPlaces;
+use crate::turns::Turns;
 use crate::window::Window;
 
 /// Why a notifier ended.
@@ -104,6 +106,7 @@ pub async fn run(
             config.app.len(),
         ),
         tasks: TaskPlaces::new(config.tasks, config.app.len()),
+        turns: Turns::default(),
         apps: sending.apps().await?,
         events: Events::new(broker.clone()),
         broker,
@@ -145,6 +148,7 @@ async fn work(
     for _ in 0..shared.config.planners {
         planners.spawn(planner::run(shared.clone(), events.clone()));
     }
+    planners.spawn(ahead::run(shared.clone()));
     planners.spawn(gauges(shared.clone()));
     planners.spawn(membership::take_parts(shared.clone(), views));
     readiness.met("consumers");

@@ -15,6 +15,7 @@ use crate::metric::Metrics;
 use crate::pressure::Pressure;
 use crate::provider::App;
 use crate::task_places::TaskPlaces;
+use crate::turns::Turns;
 use crate::window::Window;
 
 /// An app with what is known of its tokens and its provider's health.
@@ -45,6 +46,8 @@ pub struct Shared {
     pub apps: HashMap<AppName, Arc<AppState>>,
     /// Tasks at once.
     pub tasks: TaskPlaces,
+    /// Where the planners stand in the events.
+    pub turns: Turns,
     /// What is counted.
     pub metrics: Metrics,
     /// How to send.

@@ -109,10 +109,12 @@ fn event(item: &str, level: Level, topics: &[&str]) -> Event {
     }
 }
 
-/// Lines of the log provider's file, counted per event and device.
+/// Lines of the log provider's file, counted per event and device. The last one may still be written:
+/// a reader can see a part of a write.
 fn pushes(file: &Path) -> HashMap<(String, String), usize> {
     let mut counts = HashMap::new();
-    for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    for line in text.split_inclusive('\n').filter(|it| it.ends_with('\n')) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = |key: &str| line[key].as_str().unwrap().to_owned();
         *counts.entry((text("event"), text("device"))).or_default() += 1;

@@ -4,7 +4,7 @@
 //! a generated part cannot be narrowed: a wildcard stands for one whole token.
 
 use super::{Allowed, Permissions, Role, Scope};
-use crate::stream::EVENTS_CONSUMER;
+use crate::stream::{AHEAD_CONSUMER, EVENTS_CONSUMER};
 use crate::subject::Names;
 
 pub(super) fn of(role: Role, scope: &Scope) -> Permissions {
@@ -194,6 +194,13 @@ impl Draft<'_> {
             self.control(),
         ]);
         self.take(&names.events(), EVENTS_CONSUMER);
+        let ahead = format!("{}.{AHEAD_CONSUMER}", names.events());
+        self.call("CONSUMER.INFO", &ahead, "binds it");
+        self.call(
+            "CONSUMER.MSG.NEXT",
+            &ahead,
+            "urgent events before their turn",
+        );
         let lanes: Vec<String> = self.scope.lanes.iter().map(Names::send_consumer).collect();
         match lanes.as_slice() {
             [] => self.take(&names.tasks(), "*"),

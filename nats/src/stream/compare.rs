@@ -9,7 +9,7 @@ use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::Config;
 use serde_json::Value;
 
-use super::Topology;
+use super::{AHEAD_CONSUMER, Topology};
 use crate::connect::Broker;
 
 /// One property that is not as the promise needs it.
@@ -157,14 +157,15 @@ impl Broker {
             Err(_) => Err(UNANSWERED),
         };
         match found {
+            Ok(found) if durable == AHEAD_CONSUMER => consumer::compare_ahead(&name, &found.config),
             Ok(found) => consumer::compare(&name, wanted, &found.config),
             Err(found) => vec![Difference {
                 name,
                 property: "existence",
                 found: found.to_owned(),
                 needed: "a durable pull consumer".to_owned(),
-                why: "nobody could take its messages",
-                weight: Weight::Breaks,
+                why: consumer::why_there(&durable),
+                weight: consumer::weight_of(&durable),
                 remedy: Remedy::Create,
             }],
         }

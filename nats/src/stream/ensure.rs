@@ -6,7 +6,7 @@ use async_nats::jetstream::context::{ConsumerInfoErrorKind, KeyValueErrorKind};
 use async_nats::jetstream::{consumer, kv, stream};
 use rand::Rng;
 
-use super::{Difference, Topology, TopologyError, Weight};
+use super::{AHEAD_CONSUMER, Difference, Topology, TopologyError, Weight};
 use crate::connect::Broker;
 
 /// How often a part is asked for: at 5 s each longer than an election takes.
@@ -18,6 +18,16 @@ enum Part {
     Bucket(kv::Config),
     /// Of this stream.
     Consumer(String, consumer::pull::Config),
+}
+
+impl Part {
+    /// Whether everything works without it.
+    fn is_spare(&self) -> bool {
+        match self {
+            Self::Consumer(_, config) => config.durable_name.as_deref() == Some(AHEAD_CONSUMER),
+            Self::Stream(_) | Self::Bucket(_) => false,
+        }
+    }
 }
 
 impl Broker {
@@ -76,6 +86,8 @@ impl Broker {
                     tracing::debug!(error = &error as &dyn std::error::Error, "asking again");
                     pause().await;
                 }
+                // What is wrong is told when everything is checked; nothing depends on it.
+                Err(_) if part.is_spare() => return Ok(()),
                 Ok(()) | Err(_) => return ensured,
             }
         }

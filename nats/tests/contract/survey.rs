@@ -44,7 +44,7 @@ async fn a_system_in_which_nothing_is_wrong_is_seen_and_found_well(server: TestS
     let servers = survey::servers(&broker, &options).await;
     assert_eq!(servers.len(), server.replicas(), "{servers:?}");
     let mut seen = broker.survey(&topology, None, now).await;
-    assert_eq!((seen.streams.len(), seen.consumers.len()), (8, 2));
+    assert_eq!((seen.streams.len(), seen.consumers.len()), (8, 3));
     assert_eq!(seen.unseen, Vec::<String>::new());
     assert_eq!(seen.members.as_ref().map(Vec::len), Some(2));
     for clock in &seen.clocks {

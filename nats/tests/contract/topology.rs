@@ -294,7 +294,7 @@ async fn a_missing_stream_and_a_missing_durable_are_named(server: TestServer) {
     let broker = connect(&server, "fanfare").await;
     let topology = topology(&server);
     let missing = broker.verify(&topology).await;
-    assert_eq!(missing.len(), 10, "{missing:?}");
+    assert_eq!(missing.len(), 11, "{missing:?}");
     assert!(
         missing.iter().all(|it| it.property == "existence"),
         "{missing:?}"

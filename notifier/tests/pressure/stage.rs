@@ -125,6 +125,26 @@ impl Stage {
         event
     }
 
+    /// Publishes so many events.
+    pub(crate) async fn publish_many(&self, app: &str, n: usize, urgency: Urgency) {
+        futures::stream::iter(0..n)
+            .for_each_concurrent(64, |it| async move {
+                self.publish(app, &format!("{it}"), urgency).await;
+            })
+            .await;
+    }
+
+    /// Events that the planners have not settled.
+    pub(crate) async fn n_unsettled(&self) -> u64 {
+        let standings = self.broker.standings().await.unwrap();
+        standings.events.1 - standings.settled_up_to
+    }
+
+    /// Whether a request is of an event.
+    pub(crate) fn is_of(request: &Request, event: &Event) -> bool {
+        request.event.as_deref() == Some(event.id().as_str())
+    }
+
     /// Publishes an event for all devices of an app and returns how long it took until the last of
     /// them got it, by the ledger.
     pub(crate) async fn time(&self, app: &str, item: &str, n: usize) -> Duration {

@@ -117,7 +117,9 @@ impl Stage {
             let text = |key: &str| it[key].as_str().unwrap().to_owned();
             (text("event"), text("device"))
         };
-        text.lines().map(line).collect()
+        // The last one may still be written: a reader can see a part of a write.
+        let whole = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
+        whole.map(line).collect()
     }
 
     async fn becomes(&self, n_pushes: usize) {

@@ -1,5 +1,6 @@
 //! Processes that are killed in the middle of work beside the path: whoever repeats it ends it.
 
+mod ahead;
 mod challenged;
 mod imported;
 mod recorded;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, Config, DeliverPolicy, PriorityPolicy, pull};
 use serde_json::{Value, json};
 
-use super::super::LANE_EPOCH;
-use super::{Check, Difference, Remedy, nanos, set};
+use super::super::{AHEAD_CONSUMER, LANE_EPOCH};
+use super::{Check, Difference, Remedy, Weight, nanos, set};
 
 /// A provider may take 9 s to answer, and live work must not be handed to a second worker.
 const LEAST_ACK_WAIT: Duration = Duration::from_secs(10);
@@ -23,6 +23,55 @@ pub(super) fn compare(name: &str, wanted: &pull::Config, found: &Config) -> Vec<
     compare_end(&mut check, wanted, found);
     compare_pace(&mut check, wanted, found);
     compare_epoch(&mut check, wanted, found);
+    check.differences
+}
+
+/// What it means if a durable is missing.
+pub(super) fn weight_of(durable: &str) -> Weight {
+    if durable == AHEAD_CONSUMER {
+        Weight::Doubtful
+    } else {
+        Weight::Breaks
+    }
+}
+
+/// Why a durable must be there.
+pub(super) fn why_there(durable: &str) -> &'static str {
+    if durable == AHEAD_CONSUMER {
+        "an urgent event would wait until all before it are planned"
+    } else {
+        "nobody could take its messages"
+    }
+}
+
+/// The durable that only tells: without it, or with a wrong one, nothing is lost.
+pub(super) fn compare_ahead(name: &str, found: &Config) -> Vec<Difference> {
+    const AGAIN: &str = "it cannot be changed: delete the consumer, apply";
+    let mut check = Check::of(name);
+    check.doubt(
+        found.ack_policy == AckPolicy::None,
+        "ack_policy",
+        found.ack_policy,
+        "none",
+        "nobody settles what it tells, so it would soon tell nothing",
+        Remedy::ByHand(AGAIN),
+    );
+    check.doubt(
+        found.deliver_subject.is_none(),
+        "deliver_subject",
+        &found.deliver_subject,
+        "none",
+        "nobody can pull from a push consumer",
+        Remedy::ByHand(AGAIN),
+    );
+    check.doubt(
+        found.headers_only,
+        "headers_only",
+        false,
+        "true",
+        "every event would be sent twice as a whole",
+        set("headers_only", true),
+    );
     check.differences
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::{Consumer, Finding, Severity, Survey};
 use super::Expected;
 use crate::members::Member;
-use crate::stream::EVENTS_CONSUMER;
+use crate::stream::{AHEAD_CONSUMER, EVENTS_CONSUMER};
 
 fn of_role<'a>(survey: &'a Survey, role: &str) -> Vec<&'a Member> {
     let members = survey.members.iter().flatten();
@@ -15,7 +15,8 @@ fn of_role<'a>(survey: &'a Survey, role: &str) -> Vec<&'a Member> {
 pub(super) fn lanes(survey: &Survey, expected: &Expected) -> Vec<Finding> {
     let n_notifiers = of_role(survey, "notifier").len();
     let mut findings = Vec::new();
-    for consumer in &survey.consumers {
+    let holds_work = |it: &&Consumer| it.name != AHEAD_CONSUMER; // The other only tells.
+    for consumer in survey.consumers.iter().filter(holds_work) {
         let Consumer {
             name,
             n_pending,
@@ -56,7 +57,8 @@ pub(super) fn lanes(survey: &Survey, expected: &Expected) -> Vec<Finding> {
         }
     }
     if findings.is_empty() && !survey.consumers.is_empty() {
-        let n: u64 = survey.consumers.iter().map(|it| it.n_pending).sum();
+        let holding = survey.consumers.iter().filter(holds_work);
+        let n: u64 = holding.map(|it| it.n_pending).sum();
         let text = format!("{} consumers, {n} messages wait", survey.consumers.len());
         findings.push(Finding::fine("lanes", text));
     }

@@ -82,11 +82,13 @@ reads .....W $JS.API.DIRECT.GET.FANFARE_EVENTS                              even
 
 # Consumers, and what is said to them.
 asks  .NAOUW $JS.API.CONSUMER.INFO.FANFARE_EVENTS.notifier                  planners
+asks  .N.OUW $JS.API.CONSUMER.INFO.FANFARE_EVENTS.notifier-ahead            what tells of events
 asks  .N.OUW $JS.API.CONSUMER.INFO.FANFARE_TASKS.send-ios-urgent            a lane
 asks  ...OUW $JS.API.CONSUMER.INFO.FANFARE_TASKS.send-x-urgent              a lane elsewhere
 asks  ...OUW $JS.API.CONSUMER.NAMES.FANFARE_TASKS                           consumer names
 asks  ..AOUW $JS.API.CONSUMER.LIST.FANFARE_TASKS                            all consumers
 pulls .N...W $JS.API.CONSUMER.MSG.NEXT.FANFARE_EVENTS.notifier              takes an event
+pulls .N...W $JS.API.CONSUMER.MSG.NEXT.FANFARE_EVENTS.notifier-ahead        hears of an event
 pulls .N...W $JS.API.CONSUMER.MSG.NEXT.FANFARE_TASKS.send-ios-urgent        takes a task
 tells .....W $JS.API.CONSUMER.MSG.NEXT.FANFARE_TASKS.send-x-urgent          takes a task of a lane elsewhere
 tells .N.... $JS.ACK.FANFARE_EVENTS.notifier.1.1.1.1.0                      settles an event

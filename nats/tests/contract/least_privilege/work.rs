@@ -178,6 +178,12 @@ async fn follow(broker: &Broker) {
     assert!(ended.await.is_err());
 }
 
+async fn hear_ahead(broker: &Broker) {
+    let ahead = broker.events_ahead().await.unwrap();
+    let told = ahead.next().await.unwrap().unwrap();
+    assert_eq!(told.urgency, Some(fanfare_nats::Urgency::Urgent));
+}
+
 async fn notify(broker: &Broker) -> Task {
     live(broker, Role::Notifier).await;
     assert_eq!(broker.members("notifier").await.unwrap().len(), 1);
@@ -191,6 +197,7 @@ async fn notify(broker: &Broker) -> Task {
     let barrier = broker.put_barrier().await.unwrap();
     assert_eq!(watch.next().await.unwrap().1, barrier);
 
+    Box::pin(hear_ahead(broker)).await;
     let events = broker.event_claims().await.unwrap();
     let posted = taken(&events).await;
     posted.nak(None).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PriorityPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use fanfare_nats::Broker;
-use fanfare_nats::stream::{Difference, LANE_EPOCH, TopologyError};
+use fanfare_nats::stream::{Difference, LANE_EPOCH, TopologyError, Weight};
 use fanfare_nats::testing::TestServer;
 
 use super::super::support::{connect, raw};
@@ -15,6 +15,7 @@ on_one_and_three!(
     an_event_stream_that_would_forget_is_named,
     other_streams_and_buckets_that_would_break_the_promise_are_named,
     a_durable_that_would_break_the_promise_is_named,
+    a_durable_that_only_tells_is_missed_and_stops_nothing,
 );
 
 /// Makes a pipeline, replaces one of its streams by a changed one, and tells what is found wrong.
@@ -216,4 +217,26 @@ async fn a_durable_that_would_break_the_promise_is_named(server: TestServer) {
         it.backoff = vec![Duration::from_secs(1), Duration::from_secs(5)];
     };
     check(&backoff, &["max_deliver", "backoff"]).await;
+}
+
+/// Made by somebody else, as something that has to be settled.
+async fn a_durable_that_only_tells_is_missed_and_stops_nothing(server: TestServer) {
+    let (broker, raw) = (connect(&server, "fanfare").await, raw(&server).await);
+    let topology = topology(&server);
+    broker.ensure(&topology).await.unwrap();
+    let stream = raw.get_stream("FANFARE_EVENTS").await.unwrap();
+    let name = "FANFARE_EVENTS/notifier-ahead";
+    stream.delete_consumer("notifier-ahead").await.unwrap();
+    let missing = broker.verify(&topology).await;
+    check(&missing, name, &["existence"]);
+    assert!(missing.iter().all(|it| it.weight == Weight::Doubtful));
+    let wrong = pull::Config {
+        durable_name: Some("notifier-ahead".into()),
+        ack_policy: AckPolicy::Explicit,
+        ..pull::Config::default()
+    };
+    stream.create_consumer(wrong).await.unwrap();
+    let differences = broker.verify(&topology).await;
+    check(&differences, name, &["ack_policy", "headers_only"]);
+    broker.ensure(&topology).await.unwrap();
 }
