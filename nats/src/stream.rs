@@ -252,6 +252,7 @@ impl Topology {
             filter_subject: names.all("event"),
             deliver_policy: DeliverPolicy::New,
             ack_policy: AckPolicy::None,
+            max_deliver: -1,
             headers_only: true,
             max_waiting: 512,
             ..consumer::pull::Config::default()

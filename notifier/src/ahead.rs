@@ -23,8 +23,9 @@ const AT_ONCE: usize = 2;
 const GRACE: Duration = Duration::from_millis(20);
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The same, for a durable that is not there: until somebody applies the new list.
-const BIND_AGAIN: Duration = Duration::from_secs(30);
+/// The same, for a durable that is not there, or may not be asked for: a denied question shows as not
+/// ready for a minute.
+const BIND_AGAIN: Duration = Duration::from_mins(5);
 
 /// Looks ahead until the process stops. What is not planned then has its turn.
 pub(crate) async fn run(shared: Arc<Shared>) {

@@ -91,16 +91,25 @@ fn consumer(stream: &str, config: &Value) -> Map<String, Value> {
         "filterSubject": word(config, "filter_subject"),
         "deliverPolicy": word(config, "deliver_policy"),
         "ackPolicy": word(config, "ack_policy"),
-        "ackWait": format!("{}s", seconds(config, "ack_wait")),
         "maxDeliver": number(config, "max_deliver"),
-        "maxAckPending": number(config, "max_ack_pending"),
         "maxWaiting": number(config, "max_waiting"),
         "metadata": config.get("metadata").cloned().unwrap_or_else(|| json!({})),
     });
-    match spec {
+    let mut spec = match spec {
         Value::Object(spec) => spec,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Map::new()
         }
+    };
+    // One that nothing is acknowledged of has neither.
+    if let seconds @ 1.. = seconds(config, "ack_wait") {
+        spec.insert("ackWait".to_owned(), format!("{seconds}s").into());
     }
+    if let limit @ 1.. = number(config, "max_ack_pending") {
+        spec.insert("maxAckPending".to_owned(), limit.into());
+    }
+    if is_set(config, "headers_only") {
+        spec.insert("headersOnly".to_owned(), true.into());
+    }
+    spec
 }

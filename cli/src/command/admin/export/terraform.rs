@@ -127,11 +127,15 @@ fn consumer(stream: &str, is_beyond: bool, config: &Value) -> String {
     let metadata: Vec<_> = metadata
         .map(|(key, value)| format!("{} = {value}", quoted(key)))
         .collect();
+    let begins = match word(config, "deliver_policy") {
+        "new" => "deliver_new",
+        _ => "deliver_all",
+    };
     let mut attributes = vec![
         ("stream_id", stream_id),
         ("durable_name", quoted(name)),
         ("filter_subject", quoted(word(config, "filter_subject"))),
-        ("deliver_all", "true".to_owned()),
+        (begins, "true".to_owned()),
         ("ack_policy", quoted(word(config, "ack_policy"))),
         ("ack_wait", seconds(config, "ack_wait").to_string()),
         ("max_delivery", number(config, "max_deliver").to_string()),
@@ -141,6 +145,9 @@ fn consumer(stream: &str, is_beyond: bool, config: &Value) -> String {
         ),
         ("max_waiting", number(config, "max_waiting").to_string()),
     ];
+    if is_set(config, "headers_only") {
+        attributes.push(("headers_only", "true".to_owned()));
+    }
     if !metadata.is_empty() {
         attributes.push(("metadata", format!("{{ {} }}", metadata.join(", "))));
     }

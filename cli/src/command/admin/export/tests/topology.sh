@@ -204,6 +204,20 @@ nats consumer add FANFARE_EVENTS notifier --config /dev/stdin <<'JSON'
 }
 JSON
 
+nats consumer add FANFARE_EVENTS notifier-ahead --config /dev/stdin <<'JSON'
+{
+  "ack_policy": "none",
+  "deliver_policy": "new",
+  "durable_name": "notifier-ahead",
+  "filter_subject": "fanfare.event.>",
+  "headers_only": true,
+  "max_deliver": -1,
+  "max_waiting": 512,
+  "name": "notifier-ahead",
+  "replay_policy": "instant"
+}
+JSON
+
 nats consumer add FANFARE_TASKS send-myapp-urgent --config /dev/stdin <<'JSON'
 {
   "ack_policy": "explicit",

@@ -107,6 +107,20 @@ resource "jetstream_consumer" "notifier" {
   depends_on      = [terraform_data.FANFARE_EVENTS]
 }
 
+resource "jetstream_consumer" "notifier-ahead" {
+  stream_id       = "JETSTREAM_STREAM_FANFARE_EVENTS"
+  durable_name    = "notifier-ahead"
+  filter_subject  = "fanfare.event.>"
+  deliver_new     = true
+  ack_policy      = "none"
+  ack_wait        = 0
+  max_delivery    = -1
+  max_ack_pending = 0
+  max_waiting     = 512
+  headers_only    = true
+  depends_on      = [terraform_data.FANFARE_EVENTS]
+}
+
 resource "jetstream_consumer" "send-myapp-urgent" {
   stream_id       = "JETSTREAM_STREAM_FANFARE_TASKS"
   durable_name    = "send-myapp-urgent"
