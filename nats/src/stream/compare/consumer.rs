@@ -48,7 +48,8 @@ pub(super) fn why_there(durable: &str) -> &'static str {
 pub(super) fn compare_ahead(name: &str, found: &Config) -> Vec<Difference> {
     const AGAIN: &str = "it cannot be changed: delete the consumer, apply";
     let mut check = Check::of(name);
-    check.doubt(
+    compare_way(&mut check, found, AGAIN);
+    check.need(
         found.ack_policy == AckPolicy::None,
         "ack_policy",
         found.ack_policy,
@@ -56,15 +57,7 @@ pub(super) fn compare_ahead(name: &str, found: &Config) -> Vec<Difference> {
         "nobody settles what it tells, so it would soon tell nothing",
         Remedy::ByHand(AGAIN),
     );
-    check.doubt(
-        found.deliver_subject.is_none(),
-        "deliver_subject",
-        &found.deliver_subject,
-        "none",
-        "nobody can pull from a push consumer",
-        Remedy::ByHand(AGAIN),
-    );
-    check.doubt(
+    check.need(
         found.headers_only,
         "headers_only",
         false,
@@ -72,7 +65,22 @@ pub(super) fn compare_ahead(name: &str, found: &Config) -> Vec<Difference> {
         "every event would be sent twice as a whole",
         set("headers_only", true),
     );
+    for difference in &mut check.differences {
+        difference.weight = Weight::Doubtful;
+    }
     check.differences
+}
+
+/// Notifiers pull.
+fn compare_way(check: &mut Check<'_>, found: &Config, by_hand: &'static str) {
+    check.need(
+        found.deliver_subject.is_none(),
+        "deliver_subject",
+        &found.deliver_subject,
+        "none",
+        "nobody can pull from a push consumer",
+        Remedy::ByHand(by_hand),
+    );
 }
 
 /// A lane's durable carries the number that its claims begin with.
@@ -115,14 +123,7 @@ fn compare_choice(check: &mut Check<'_>, wanted: &pull::Config, found: &Config) 
         "what was stored before it existed would never be sent",
         Remedy::ByHand(RECREATE),
     );
-    check.need(
-        found.deliver_subject.is_none(),
-        "deliver_subject",
-        &found.deliver_subject,
-        "none",
-        "nobody can pull from a push consumer",
-        Remedy::ByHand(RECREATE),
-    );
+    compare_way(check, found, RECREATE);
     check.need(
         found.priority_policy == PriorityPolicy::None,
         "priority_policy",
