@@ -111,7 +111,6 @@ async fn plan(shared: Arc<Shared>, seq: u64) {
     let (settle, skipped) = planner::plan(&shared, seq, event).await;
     if settle == Settle::Ack && skipped.is_none() {
         fail::point("ahead.planned");
-        shared.turns.planned(seq);
         shared.metrics.planned_ahead.inc();
     }
 }

@@ -33,7 +33,7 @@ pub struct Metrics {
     pub planned: Counter,
     /// Urgent events among them that were planned before their turn.
     pub planned_ahead: Counter,
-    /// Plans that another notifier had stored already.
+    /// Plans that were stored already: by another notifier, or by this one before the event's turn.
     pub plans_found: Counter,
     /// Tasks taken up.
     pub tasks: Counter,
@@ -117,7 +117,7 @@ impl Metrics {
         );
         registry.register(
             "plans_found",
-            "Plans stored by another notifier",
+            "Plans found that were stored already",
             m.plans_found.clone(),
         );
         registry.register("tasks", "Tasks taken up", m.tasks.clone());

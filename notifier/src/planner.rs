@@ -65,14 +65,11 @@ async fn settle(shared: &Shared, claims: &Claims, message: Message) {
         },
     };
     let (seq, n_behind) = (message.seq(), message.n_behind());
-    let turn = shared.turns.begin(seq, event.urgency, n_behind);
+    let _turn = shared.turns.begin(seq, event.urgency, n_behind);
     fail::point("plan.taken");
     // A barrier needs a quorum and a plan may be tried for long: on a stop the event goes back. A
     // plan that is stored nevertheless is found by whoever takes it next.
     let planning = async {
-        if turn.is_planned {
-            return Settle::Ack;
-        }
         tokio::select! {
             (settle, skipped) = plan(shared, seq, event) => {
                 if let Some(reason) = skipped {

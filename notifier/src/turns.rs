@@ -3,7 +3,6 @@
 //! Architecture invariant: it decides nothing that matters to the promise. Whoever plans before the
 //! turn stores the plan that stands, and whoever comes later finds it.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fanfare_nats::Urgency;
@@ -11,9 +10,6 @@ use fanfare_nats::Urgency;
 /// A bulk event among so many that came last, and more of the kind are likely to wait: who was started
 /// in the middle of a storm was not told of what waits.
 const NEAR: u64 = 64;
-/// So many events that were planned before their turn are known when it comes; of others the plan is
-/// found in the broker.
-const REMEMBERED: usize = 4096;
 
 /// The turns of the events, as the planners of one process see them; all of them share it.
 #[derive(Debug, Default)]
@@ -29,20 +25,14 @@ struct Queue {
     n_busy: usize,
     /// The highest sequence of a bulk event that came, or was told of.
     last_bulk: Option<u64>,
-    /// Planned before their turn, and settled but for that.
-    planned: BTreeSet<u64>,
 }
 
 /// One turn; the planner is busy while it lives.
-pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
-    /// This process has planned the event before.
-    pub(crate) is_planned: bool,
-}
+pub(crate) struct Turn<'a>(&'a Turns);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut queue = self.turns.queue();
+        let mut queue = self.0.queue();
         queue.n_busy = queue.n_busy.saturating_sub(1);
     }
 }
@@ -59,12 +49,8 @@ impl Turns {
         queue.reached = queue.reached.max(seq);
         queue.n_behind = Some(n_behind);
         queue.n_busy += 1;
-        let is_planned = queue.planned.remove(&seq);
         drop(queue);
-        Turn {
-            turns: self,
-            is_planned,
-        }
+        Turn(self)
     }
 
     /// A planner asked for an event, and there was none.
@@ -98,18 +84,6 @@ impl Turns {
         let is_behind = queue.n_behind? > 0 || queue.n_busy >= n_planners;
         let is_bulk = |it| queue.reached < it + NEAR;
         Some(is_behind && queue.last_bulk.is_some_and(is_bulk))
-    }
-
-    /// An event was planned before its turn: when that comes, nothing is left to do.
-    pub(crate) fn planned(&self, seq: u64) {
-        let mut queue = self.queue();
-        if seq <= queue.reached {
-            return; // Its turn has come meanwhile.
-        }
-        queue.planned.insert(seq);
-        while queue.planned.len() > REMEMBERED {
-            queue.planned.pop_last(); // Its turn is the farthest off.
-        }
     }
 }
 
@@ -162,26 +136,5 @@ mod tests {
         assert_eq!(turns.waits(999, 2), Some(true), "more may be behind it");
         drop(turns.begin(499 + NEAR, Urgency::Urgent, 900));
         assert_eq!(turns.waits(999, 2), Some(false), "it was the last");
-    }
-
-    #[test]
-    fn what_was_planned_before_its_turn_is_known_once() {
-        let turns = Turns::default();
-        drop(bulk(&turns, 3, 9));
-        for seq in [2, 5] {
-            turns.planned(seq);
-        }
-        assert!(!bulk(&turns, 2, 9).is_planned, "its turn was over");
-        assert!(!bulk(&turns, 4, 9).is_planned);
-        assert!(bulk(&turns, 5, 9).is_planned);
-        assert!(!bulk(&turns, 5, 9).is_planned, "handed out again");
-    }
-
-    #[test]
-    fn of_many_that_were_planned_before_their_turn_the_next_are_remembered() {
-        let turns = Turns::default();
-        (1..=REMEMBERED as u64 + 10).for_each(|seq| turns.planned(seq));
-        assert!(bulk(&turns, 1, 0).is_planned);
-        assert!(!bulk(&turns, REMEMBERED as u64 + 1, 0).is_planned);
     }
 }
